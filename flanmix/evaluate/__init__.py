@@ -1,0 +1,1 @@
+"""Decoding, scoring, and what a model can do."""

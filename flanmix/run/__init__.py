@@ -1,0 +1,1 @@
+"""The stories: one file a verb, told from top to bottom; the only floor that sees gin."""
