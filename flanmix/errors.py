@@ -19,6 +19,6 @@ class UserError(Exception):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?` for the valid name closest to `name`, or nothing if none is near."""
+    """Returns `; did you mean 'x'?` for the closest valid name, or nothing if none is near."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean '{found[0]}'?" if found else ""

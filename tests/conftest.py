@@ -10,11 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside the checkout; a test that needs it is skipped where it is missing."""
+    """The folder of real data beside the checkout; where it is missing, the test is skipped."""
     folder = Path(os.environ.get("FLANMIX_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not (folder / "MANIFEST.md").exists():
-        # A worktree may stand one folder deeper.
-        folder = ROOT.parent.parent / "shared" / "data"
     if not (folder / "MANIFEST.md").exists():
         pytest.skip("real data are not on this machine: set FLANMIX_TEST_DATA to their folder")
     return folder
