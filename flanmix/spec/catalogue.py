@@ -1,0 +1,182 @@
+"""The catalogue: every task and mixture by name, found without opening a dataset.
+
+A root is a folder of collections: `<root>/<collection>/<cluster>/<name>.yaml`, and
+`<root>/<collection>/mixtures.yaml`. The file's name is the task's name, so thousands of tasks are
+listed from file names alone; a card is parsed when it is asked for, and one broken card never takes
+the others down.
+
+    catalogue = default_catalogue()
+    catalogue.names()                  -> ["pocket_sum", "rte", ...]
+    catalogue.expand("flan2021/nli")   -> ["rte", "snli", ...]
+    catalogue.task("rte")              -> TaskSpec(...)
+
+The default roots are those in the environment's FLANMIX_TASKS (joined as in PATH), `tasks/` in the
+working directory, and the folder that comes with flanmix. A collection is taken whole from the
+first root that has it. A name that two cards share is an error, wherever they are.
+"""
+
+import fnmatch
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flanmix.errors import UserError, nearest
+from flanmix.spec.card import check_keys, load_card, read_yaml
+from flanmix.spec.mixture import MixtureSpec
+from flanmix.spec.places import tasks_root
+from flanmix.spec.task import TaskSpec
+
+_MIXTURE_KEYS = [
+    "tasks",
+    "without",
+    "rate",
+    "cap",
+    "temperature",
+    "rates",
+    "templates",
+    "few_shot",
+    "few_shot_share",
+    "loss_weights",
+]
+
+
+class Catalogue:
+    """Tasks and mixtures under some roots."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = tuple(roots)
+        self._tasks: dict[str, TaskSpec] = {}
+
+    @functools.cached_property
+    def collections(self) -> dict[str, Path]:
+        """The folder of each collection, by name."""
+        found: dict[str, Path] = {}
+        for root in self.roots:
+            for folder in sorted(root.iterdir()) if root.is_dir() else ():
+                if folder.is_dir() and not folder.name.startswith((".", "_")):
+                    found.setdefault(folder.name, folder)
+        return found
+
+    @functools.cached_property
+    def paths(self) -> dict[str, Path]:
+        """The card of each task, by name.
+
+        Raises:
+            UserError: when two cards have one name.
+        """
+        found: dict[str, Path] = {}
+        for folder in self.collections.values():
+            for path in sorted(folder.glob("*/*.yaml")):
+                if path.stem in found:
+                    both = f"{found[path.stem]} and {path}"
+                    raise UserError(f"task '{path.stem}' is declared twice: {both}; rename one")
+                found[path.stem] = path
+        return dict(sorted(found.items()))
+
+    def names(self) -> list[str]:
+        """Names of all tasks, sorted."""
+        return list(self.paths)
+
+    def task(self, name: str) -> TaskSpec:
+        """Parses a task's card, once.
+
+        Raises:
+            UserError: when the name is unknown or the card has a mistake.
+        """
+        if name not in self._tasks:
+            if name not in self.paths:
+                raise UserError(f"task '{name}' is unknown{nearest(name, self.paths)}")
+            self._tasks[name] = load_card(self.paths[name])
+        return self._tasks[name]
+
+    @functools.cached_property
+    def _mixtures(self) -> dict[str, tuple[Path, Any]]:
+        found: dict[str, tuple[Path, Any]] = {}
+        for folder in self.collections.values():
+            path = folder / "mixtures.yaml"
+            for name, body in read_yaml(path).items() if path.is_file() else ():
+                if name in found or name in self.paths:
+                    raise UserError(f"{path}: the name '{name}' is taken; choose another")
+                found[name] = (path, body)
+        return dict(sorted(found.items()))
+
+    def mixture_names(self) -> list[str]:
+        """Names of all mixtures, sorted."""
+        return list(self._mixtures)
+
+    def is_mixture(self, name: str) -> bool:
+        """Whether a mixture has this name."""
+        return name in self._mixtures
+
+    def mixture(self, name: str) -> MixtureSpec:
+        """Returns a mixture's declaration; a task's name is the mixture of that task alone.
+
+        Raises:
+            UserError: when the name is unknown or the declaration has a mistake.
+        """
+        if name not in self._mixtures:
+            if name in self.paths:
+                return MixtureSpec(name=name, tasks=(name,))
+            near = nearest(name, [*self._mixtures, *self.paths])
+            raise UserError(f"mixture '{name}' is unknown{near}")
+        path, body = self._mixtures[name]
+        at = f"{path}: mixture '{name}'"
+        if not isinstance(body, dict):
+            raise UserError(f"{at}: holds no mapping of keys to values")
+        check_keys(body, _MIXTURE_KEYS, ("tasks",), at)
+        try:
+            values = {key: tuple(v) if isinstance(v, list) else v for key, v in body.items()}
+            return MixtureSpec(name=name, **values)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{at}: {error}") from error
+
+    def expand(self, pattern: str) -> list[str]:
+        """Names of the tasks that a pattern stands for, sorted.
+
+        Args:
+            pattern: a task, a mixture, a collection, `collection/cluster`, or a glob over
+                `collection/cluster/name`.
+
+        Raises:
+            UserError: when nothing has that name.
+        """
+        if pattern in self.paths:
+            return [pattern]
+        if self.is_mixture(pattern):
+            spec = self.mixture(pattern)
+            dropped = set(self.expand_all(spec.without))
+            return [name for name in self.expand_all(spec.tasks) if name not in dropped]
+        globs = (pattern, f"{pattern}/*", f"{pattern}/*/*")
+        names = [
+            name
+            for name, path in self.paths.items()
+            if any(fnmatch.fnmatchcase(_place(path), glob) for glob in globs)
+            or fnmatch.fnmatchcase(name, pattern)
+        ]
+        if not names:
+            places = {_place(path) for path in self.paths.values()}
+            clusters = {place.rsplit("/", 1)[0] for place in places}
+            near = nearest(pattern, [*self.paths, *self._mixtures, *self.collections, *clusters])
+            raise UserError(f"no task, mixture or collection is named '{pattern}'{near}")
+        return names
+
+    def expand_all(self, patterns: Iterable[str]) -> list[str]:
+        """Names of the tasks that any of the patterns stands for, sorted, each once."""
+        return sorted({name for pattern in patterns for name in self.expand(pattern)})
+
+
+def _place(path: Path) -> str:
+    """`<collection>/<cluster>/<name>` of a card."""
+    return "/".join((*path.parts[-3:-1], path.stem))
+
+
+def default_catalogue() -> Catalogue:
+    """The catalogue of the environment's, the working directory's and flanmix's own tasks."""
+    listed = os.environ.get("FLANMIX_TASKS", "")
+    roots = [Path(entry) for entry in listed.split(os.pathsep) if entry]
+    for root in roots:
+        if not root.is_dir():
+            raise UserError(f"FLANMIX_TASKS names {root}, which is no folder")
+    return Catalogue([*roots, Path("tasks"), tasks_root()])
