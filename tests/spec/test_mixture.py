@@ -1,0 +1,74 @@
+"""Rates are exact, nested or not, and every contradiction is said."""
+
+from pathlib import Path
+
+import pytest
+
+from flanmix.errors import UserError
+from flanmix.spec.catalogue import Catalogue
+from flanmix.spec.mixture import Mixture, MixtureSpec, resolve
+from tests.spec.cards import write_card
+
+COUNTS = {"one": 10_000, "two": 1_000, "three": 100}
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    for name in COUNTS:
+        write_card(tmp_path, f"mine/nli/{name}")
+    (tmp_path / "mine" / "mixtures.yaml").write_text(
+        "pair: {tasks: [one, two], rate: explicit, rates: {one: 3, two: 1}}\n"
+        "outer: {tasks: [pair, three], rate: equal, rates: {pair: 2}}\n"
+        "loop: {tasks: [pool]}\npool: {tasks: [loop]}\n"
+        "few: {tasks: [three], templates: [0, 2], few_shot: 2, few_shot_share: 0.5}\n"
+    )
+    return Catalogue([tmp_path])
+
+
+def rates(catalogue: Catalogue, mixture: MixtureSpec) -> dict[str, float]:
+    resolved = resolve(mixture, catalogue, lambda spec: COUNTS[spec.name])
+    return {task.spec.name: task.rate for task in resolved.tasks}
+
+
+def test_proportional_rates_are_capped_and_tempered(catalogue: Catalogue):
+    capped = rates(catalogue, MixtureSpec("m", ("mine",), cap=3000))
+    assert capped == {"one": 3000, "two": 1000, "three": 100}
+    tempered = rates(catalogue, MixtureSpec("m", ("mine",), cap=None, temperature=2.0))
+    assert tempered == pytest.approx({"one": 100, "two": 1000**0.5, "three": 10})
+
+
+def test_a_member_mixture_keeps_its_own_rates(catalogue: Catalogue):
+    assert rates(catalogue, catalogue.mixture("outer")) == {"one": 1.5, "two": 0.5, "three": 1}
+
+
+def test_what_a_mixture_says_reaches_its_tasks(catalogue: Catalogue):
+    resolved: Mixture = resolve(catalogue.mixture("few"), catalogue, lambda spec: 7)
+    (task,) = resolved.tasks
+    assert (task.templates, task.few_shot, task.few_shot_share) == ((0, 2), 2, 0.5)
+    assert resolved.names == ("three",)
+
+
+@pytest.mark.parametrize(
+    ("mixture", "message"),
+    [
+        (MixtureSpec("m", ("mine",), rate="explicit", rates={"one": 1}), "rates lacks 'three'"),
+        (MixtureSpec("m", ("one",), rates={"two": 1}), "no member"),
+        (MixtureSpec("m", ("one",), templates=(7,)), "none of templates"),
+        (MixtureSpec("m", ("one",), without=("mine",)), "is empty"),
+        (MixtureSpec("m", ("oen",)), "did you mean 'one'"),
+        (MixtureSpec("loop", ("pool",)), "holds itself"),
+    ],
+)
+def test_a_mistake_is_said(catalogue: Catalogue, mixture: MixtureSpec, message: str):
+    with pytest.raises(UserError, match=message):
+        rates(catalogue, mixture)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"tasks": ()}, {"rate": "random"}, {"cap": 0}, {"temperature": 0}, {"rates": {"a": 0}},
+     {"templates": (-1,)}, {"few_shot": 2}, {"few_shot": 1, "few_shot_share": 2.0}],
+)  # fmt: skip
+def test_values_out_of_range_are_refused(values: dict):
+    with pytest.raises(ValueError, match=r"\w"):
+        MixtureSpec(**{"name": "m", "tasks": ("a",), **values})
