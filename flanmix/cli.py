@@ -1,0 +1,252 @@
+"""The command line: declares verbs and flags; a verb's module is imported only when it runs.
+
+    flanmix tasks --json                         -> flanmix.run.tasks.main(args)
+    flanmix train --gin_file=F --gin.STEPS=200   -> args.gin_file = ["F"],
+                                                    args.gin_bindings = ["STEPS=200"]
+
+Exit codes: 0 done, 1 looked and found problems, 2 the user's mistake (one line on stderr),
+130 interrupted.
+"""
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flanmix.errors import UserError, nearest
+
+_GIN = "--gin."
+# What the system refuses whatever the program does: said in one line, as the user's to mend.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are UserErrors, and which takes no abbreviated flags."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(allow_abbrev=False, **settings)  # pyrefly: ignore
+
+    def error(self, message: str) -> None:  # pyrefly: ignore
+        raise UserError(f"{self.prog.removeprefix('flanmix ')}: {message} (see {self.prog} --help)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _json(parser: _Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document, not text")
+
+
+def _tasks(parser: _Parser) -> None:
+    parser.add_argument("--collection", metavar="C", help="only this collection")
+    parser.add_argument("--cluster", metavar="K", help="only this cluster")
+    _json(parser)
+
+
+def _mixtures(parser: _Parser) -> None:
+    _json(parser)
+
+
+def _check(parser: _Parser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="tasks or mixtures; all if none")
+    parser.add_argument("--store", metavar="DIR", help="check the prepared records too")
+    _json(parser)
+
+
+def _show(parser: _Parser) -> None:
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("--split", default="train", metavar="S", help="train, validation or test")
+    parser.add_argument("-n", type=_positive, default=3, metavar="N", help="how many examples")
+    parser.add_argument("--template", type=_count, metavar="I", help="only this template (from 0)")
+    parser.add_argument("--few_shot", type=_count, default=0, metavar="K", help="exemplars before")
+    parser.add_argument("--seed", type=_count, default=0, metavar="S", help="of order and template")
+    parser.add_argument("--store", metavar="DIR", help="read prepared records, not the source")
+    parser.add_argument("--tokens", action="store_true", help="each token and whether it has loss")
+    _vocabulary(parser)
+    _json(parser)
+
+
+def _vocabulary(parser: _Parser) -> None:
+    parser.add_argument(
+        "--vocabulary", default="pocket", metavar="V", help="byte, pocket or a SentencePiece file"
+    )
+
+
+def _prepare(parser: _Parser) -> None:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="tasks or mixtures")
+    parser.add_argument("--store", required=True, metavar="DIR", help="where prepared records go")
+    parser.add_argument("--data_dir", metavar="DIR", help="where TFDS finds its datasets")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="at most N records a split")
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes")
+    _json(parser)
+
+
+def _mixture(parser: _Parser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--store", metavar="DIR", help="count and measure the prepared records")
+    parser.add_argument("--html", metavar="FILE", help="write the card as a page of its own")
+    _vocabulary(parser)
+    _json(parser)
+
+
+def _gin_flags(parser: _Parser) -> None:
+    parser.add_argument(
+        "--gin_file", action="append", required=True, metavar="F", help="a gin file; repeatable"
+    )
+    parser.add_argument(
+        "--gin_search_paths",
+        action="append",
+        default=[],
+        metavar="P",
+        help="folders where gin files are looked up; repeatable",
+    )
+    parser.epilog = "--gin.NAME=VALUE sets one gin name after the files, such as --gin.STEPS=200"
+
+
+def _evaluate(parser: _Parser) -> None:
+    _gin_flags(parser)
+    _json(parser)
+
+
+def _generate(parser: _Parser) -> None:
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="of a run")
+    parser.add_argument("--prompt", nargs="+", action="extend", default=[], metavar="TEXT")
+    parser.add_argument("--input", metavar="FILE", help="one prompt a line")
+    _json(parser)
+
+
+def _report(parser: _Parser) -> None:
+    parser.add_argument("run_dir", metavar="RUN_DIR")
+    parser.add_argument("--html", metavar="FILE", help="where to write; RUN_DIR/report.html if not")
+    _json(parser)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What a verb does in one line, what declares its flags, and whether it takes gin."""
+
+    summary: str
+    declare: Callable[[_Parser], None]
+    gin: bool = False
+
+
+VERBS = {
+    "tasks": Verb("lists tasks without opening any dataset", _tasks),
+    "mixtures": Verb("lists mixtures", _mixtures),
+    "check": Verb("lints tasks, templates and mixtures; with a store, records too", _check),
+    "show": Verb("shows rendered examples of a task", _show),
+    "prepare": Verb("writes a task's raw records into the store", _prepare),
+    "mixture": Verb("the mixture card: what the model will really see", _mixture),
+    "train": Verb("a training run; run it again to resume", _gin_flags, gin=True),
+    "evaluate": Verb("generation and rank scores of a checkpoint", _evaluate, gin=True),
+    "generate": Verb("text from a checkpoint", _generate),
+    "report": Verb("a page with curves, scores before and after, samples", _report),
+}
+
+
+def console() -> None:
+    """The entry point of the `flanmix` command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A record may hold what the terminal's encoding cannot: shown escaped, never an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(list(argv))
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        return _mistake(str(error))
+    except KeyboardInterrupt:
+        print("flanmix: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left, as in `flanmix tasks | head`; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        where = f" (at {error.filename})" if error.filename else ""
+        return _mistake(f"the system refused: {error.strerror}{where}")
+
+
+def _mistake(message: str) -> int:
+    print(f"flanmix: {message}", file=sys.stderr)
+    return 2
+
+
+def _run(argv: list[str]) -> int:
+    if not argv:
+        raise UserError("which verb? (see flanmix --help)")
+    if argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    name = argv[0]
+    if name not in VERBS:
+        raise UserError(f"{name!r} is not a verb{nearest(name, VERBS)} (see flanmix --help)")
+    try:
+        args = parse(name, argv[1:])
+    except SystemExit as done:  # argparse has printed the verb's help
+        return int(done.code or 0)
+    return importlib.import_module(f"flanmix.run.{name}").main(args)
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """Returns the parser of one verb."""
+    verb = VERBS[name]
+    made = _Parser(prog=f"flanmix {name}", description=verb.summary[0].upper() + verb.summary[1:])
+    verb.declare(made)
+    return made
+
+
+def parse(name: str, argv: list[str]) -> argparse.Namespace:
+    """Parses one verb's flags; each `--gin.NAME=VALUE` goes to `args.gin_bindings` as is.
+
+    Raises:
+      UserError: an unknown or malformed flag; the message names the nearest one.
+    """
+    made, gin = parser(name), VERBS[name].gin
+    bindings = [text.removeprefix(_GIN) for text in argv if gin and text.startswith(_GIN)]
+    for binding in bindings:
+        if not binding.partition("=")[0].strip() or "=" not in binding:
+            raise UserError(f"'{_GIN}{binding}' has no value: write {_GIN}NAME=VALUE")
+    rest = [text for text in argv if not (gin and text.startswith(_GIN))]
+    flags = [flag for action in made._actions for flag in action.option_strings]
+    _refuse_unknown_flags(name, rest, flags)
+    args = made.parse_intermixed_args(rest)
+    if gin:
+        args.gin_bindings = bindings
+    return args
+
+
+def _refuse_unknown_flags(name: str, argv: list[str], flags: list[str]) -> None:
+    for text in argv:
+        if text == "--":
+            return
+        flag = text.partition("=")[0]
+        if flag.startswith("--") and flag not in flags:
+            raise UserError(f"{name}: unknown flag {flag!r}{nearest(flag, flags)}")
+
+
+def _overview() -> str:
+    lines = ["usage: flanmix VERB ...", "", "Instruction tuning in the manner of Flan, in JAX.", ""]
+    width = max(map(len, VERBS))
+    lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join([*lines, "", "flanmix VERB --help shows the flags of a verb."])
