@@ -127,7 +127,9 @@ class Catalogue:
             raise UserError(f"{at}: holds no mapping of keys to values")
         check_keys(body, _MIXTURE_KEYS, ("tasks",), at)
         try:
-            values = {key: tuple(v) if isinstance(v, list) else v for key, v in body.items()}
+            values: dict[str, Any] = {
+                key: tuple(v) if isinstance(v, list) else v for key, v in body.items()
+            }
             return MixtureSpec(name=name, **values)
         except (ValueError, TypeError) as error:
             raise UserError(f"{at}: {error}") from error
@@ -140,14 +142,20 @@ class Catalogue:
                 `collection/cluster/name`.
 
         Raises:
-            UserError: when nothing has that name.
+            UserError: when nothing has that name, or a mixture holds itself.
         """
+        return self._expand(pattern, ())
+
+    def _expand(self, pattern: str, above: tuple[str, ...]) -> list[str]:
         if pattern in self.paths:
             return [pattern]
+        if pattern in above:
+            raise UserError(f"mixture '{pattern}' holds itself: {' > '.join((*above, pattern))}")
         if self.is_mixture(pattern):
-            spec = self.mixture(pattern)
-            dropped = set(self.expand_all(spec.without))
-            return [name for name in self.expand_all(spec.tasks) if name not in dropped]
+            spec, within = self.mixture(pattern), (*above, pattern)
+            dropped = {name for inner in spec.without for name in self._expand(inner, within)}
+            kept = {name for inner in spec.tasks for name in self._expand(inner, within)}
+            return sorted(kept - dropped)
         globs = (pattern, f"{pattern}/*", f"{pattern}/*/*")
         names = [
             name
