@@ -1,0 +1,10 @@
+"""TREC's records as the card wants them."""
+
+from typing import Any
+
+from flanmix.spec.typography import detokenize
+
+
+def canonical(raw: dict[str, Any]) -> dict[str, Any]:
+    """Ordinary spacing and quotation marks; the coarse label."""
+    return {"question": detokenize(raw["text"]), "answer": raw["label-coarse"]}

@@ -1,0 +1,10 @@
+"""SST-2's records as the card wants them."""
+
+from typing import Any
+
+from flanmix.spec.typography import detokenize
+
+
+def canonical(raw: dict[str, Any]) -> dict[str, Any]:
+    """Ordinary spacing and quotation marks."""
+    return {"sentence": detokenize(raw["sentence"]), "answer": raw["label"]}
