@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from flanmix.spec.typography import detokenize, one_line, unescape
 
+TOKENS = "it is n't 's `` '' \" , . ! ? ; -LRB- -RRB- ( ) $ 5 % ' ' dogs the a-b"
 PENN = st.lists(
     st.sampled_from(
         "it is n't 's `` '' \" , . ! ? ; -LRB- -RRB- ( ) $ 5 % ' ' dogs the a-b".split()
