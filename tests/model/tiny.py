@@ -1,0 +1,84 @@
+"""Tiny models and batches for the tests of this room."""
+
+import functools
+
+import jax
+import numpy as np
+
+from flanmix.model.decoder import DecoderConfig
+from flanmix.model.t5 import T5Config
+
+VOCABULARY = 128
+
+
+def t5_config(**changes) -> T5Config:
+    base = dict(vocab_size=VOCABULARY, d_model=16, d_ff=32, num_heads=4, head_dim=8)
+    return T5Config(**{**base, "num_encoder_layers": 2, "num_decoder_layers": 2, **changes})
+
+
+def decoder_config(**changes) -> DecoderConfig:
+    base = dict(vocab_size=VOCABULARY, d_model=16, d_ff=32, num_heads=4, num_kv_heads=2)
+    return DecoderConfig(**{**base, "head_dim": 8, "num_layers": 2, **changes})
+
+
+@functools.cache
+def model_of(config, seed: int = 0):
+    return jax.jit(config.init)(jax.random.key(seed))
+
+
+forward = jax.jit(lambda model, batch: model(batch))
+
+
+def example(length: int, salt: int) -> np.ndarray:
+    return np.random.default_rng([length, salt]).integers(1, VOCABULARY, length)
+
+
+def lay_out(rows: list[list[np.ndarray]], width: int | None = None):
+    """Packs texts into rows: tokens, segment ids, positions."""
+    width = width or max(1, *(sum(map(len, row)) for row in rows))
+    tokens, segments, positions = np.zeros((3, len(rows), width), np.int32)
+    for index, row in enumerate(rows):
+        start = 0
+        for segment, text in enumerate(row, start=1):
+            here = np.s_[index, start : start + len(text)]
+            tokens[here], segments[here], positions[here] = text, segment, np.arange(len(text))
+            start += len(text)
+    return tokens, segments, positions
+
+
+def shift_right(targets: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    shifted = np.roll(targets, 1, axis=1)
+    return np.where(positions == 0, 0, shifted).astype(np.int32)
+
+
+def t5_batch(lengths=None, packed=None, widths=(None, None)) -> dict[str, np.ndarray]:
+    """One example a row from `lengths` [(inputs, targets)], or several from `packed` [[(i, t)]]."""
+    packed = packed or [[pair] if any(pair) else [] for pair in lengths]
+    inputs = lay_out([[example(i, 0) for i, _ in row] for row in packed], widths[0])
+    targets = lay_out([[example(t, 1) for _, t in row] for row in packed], widths[1])
+    batch = {}
+    for side, arrays in (("encoder", inputs), ("decoder", targets)):
+        batch[f"{side}_segment_ids"], batch[f"{side}_positions"] = arrays[1:]
+    batch["encoder_input_tokens"] = inputs[0]
+    batch["decoder_target_tokens"] = targets[0]
+    batch["decoder_input_tokens"] = shift_right(targets[0], targets[2])
+    batch["decoder_loss_weights"] = (targets[1] > 0).astype(np.float32)
+    return batch
+
+
+def decoder_batch(packed, prefixes=None, width=None) -> dict[str, np.ndarray]:
+    """Texts of the lengths in `packed` [[length]]; loss after each one's prefix."""
+    prefixes = prefixes or [[length // 2 for length in row] for row in packed]
+    targets, segments, positions = lay_out([[example(n, 2) for n in row] for row in packed], width)
+    prefix = np.zeros_like(segments)
+    for index, row in enumerate(prefixes):
+        for segment, length in enumerate(row, start=1):
+            prefix[index] |= (segments[index] == segment) & (positions[index] < length)
+    return {
+        "decoder_target_tokens": targets,
+        "decoder_input_tokens": shift_right(targets, positions),
+        "decoder_segment_ids": segments,
+        "decoder_positions": positions,
+        "decoder_prefix": prefix,
+        "decoder_loss_weights": ((segments > 0) & (prefix == 0)).astype(np.float32),
+    }
