@@ -17,9 +17,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """Returns lines of columns; a column of numbers is set to the right, None is shown as `-`."""
     texts = [list(header), *([_text(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
     right = [
-        bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
-        for i in range(len(header))
+        any(cell is not None for cell in cells) and not any(isinstance(cell, str) for cell in cells)
+        for cells in columns
     ]
     lines = []
     for row in texts:
