@@ -1,0 +1,186 @@
+"""Packing: several examples in a row, kept apart by segment ids and positions.
+
+Encoder-decoder (inputs_length 6, targets_length 4; EOS is 1; examples 5 6 1 -> 7 1 and 8 1 -> 9 1):
+
+    encoder_input_tokens   5 6 1 8 1 0        decoder_target_tokens  7 1 9 1
+    encoder_segment_ids    1 1 1 2 2 0        decoder_input_tokens   0 7 0 9
+    encoder_positions      0 1 2 0 1 0        decoder_segment_ids    1 1 2 2
+                                              decoder_positions      0 1 0 1
+                                              decoder_loss_weights   1 1 1 1
+
+Decoder-only (one row of inputs_length + targets_length; examples 5 6 -> 7 1 and 8 -> 9 1):
+
+    decoder_target_tokens  5 6 7 1 8 9 1 0 0 0     decoder_segment_ids   1 1 1 1 2 2 2 0 0 0
+    decoder_input_tokens   0 5 6 7 0 8 9 0 0 0     decoder_positions     0 1 2 3 0 1 2 0 0 0
+    decoder_loss_weights   0 0 1 1 0 1 1 0 0 0     decoder_prefix        1 1 1 0 1 1 0 0 0 0
+
+A segment's `decoder_input_tokens` begin with BOS, or 0 where the vocabulary has none (T5). Loss
+weights are the task's. `decoder_prefix` (prefix-LM only) marks BOS and the inputs, which see one another both ways. Segment
+id 0 is padding. `decoder_task_ids` holds the task's number in the mixture at every token, and
+`row_stats` counts examples, inputs trimmed, targets trimmed and unknown tokens of the row.
+
+A row begins with the oldest pending example, so that nothing waits for ever; then come those that
+best fill what is left of both sides at once. That is vector packing, and greedy: the row is filled
+twice, once by the tightest fit and once by the best balanced one, and the fuller row is kept.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from flanmix.data.tokens import Example, Lengths
+
+POOL = 64  # pending examples to choose from; a stream's state holds their numbers
+
+Features = dict[str, np.ndarray]
+
+
+def choose_row(sizes: np.ndarray, room: tuple[int, int]) -> list[int]:
+    """Chooses which pending examples make the next row.
+
+    Args:
+        sizes: i64[n, 2], tokens of the inputs and targets of each, oldest first; each fits `room`.
+        room: tokens of an empty row's two sides (the second is 0 for decoder-only).
+
+    Returns:
+        Places in `sizes`, in order; the first is 0.
+    """
+    # Both sides in the same unit, so that half a row of inputs weighs as much as half of targets.
+    inputs = sizes[:, 0] * max(room[1], 1)
+    targets = sizes[:, 1] * max(room[0], 1)
+    empty = (room[0] * max(room[1], 1), room[1] * max(room[0], 1))
+    rules = (_tightest, _balanced) if room[1] else (_tightest,)
+    rows = [_fill(inputs, targets, empty, rule) for rule in rules]
+    return sorted(min(rows, key=lambda row: row[0])[1])
+
+
+def _tightest(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return np.maximum(inputs, targets)
+
+
+def _balanced(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return inputs + targets + 2 * np.abs(inputs - targets)
+
+
+def _fill(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    room: tuple[int, int],
+    rule: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> tuple[int, list[int]]:
+    """Fills a row greedily by the rule's cost of what stays empty; (emptiness, places)."""
+    inputs = inputs.copy()
+    never = room[0] + room[1] + 1
+    inputs_left, targets_left = room
+    chosen: list[int] = []
+    place = 0
+    while True:
+        chosen.append(place)
+        inputs_left -= int(inputs[place])
+        targets_left -= int(targets[place])
+        inputs[place] = never
+        inputs_after, targets_after = inputs_left - inputs, targets_left - targets
+        cost = rule(inputs_after, targets_after)
+        cost[np.minimum(inputs_after, targets_after) < 0] = np.iinfo(np.int64).max
+        place = int(cost.argmin())
+        if inputs_after[place] < 0 or targets_after[place] < 0:
+            return inputs_left + targets_left, chosen
+
+
+def pack_row(examples: Sequence[Example], lengths: Lengths, bos_id: int | None) -> Features:
+    """Builds the features of one row; each is a vector, see the module docstring.
+
+    Args:
+        examples: what the row holds, in order; together they fit it.
+        lengths: the row's lengths.
+        bos_id: id that begins a decoder's segment, or None for 0.
+    """
+    num_inputs = np.array([len(example.inputs) for example in examples])
+    num_targets = np.array([len(example.targets) for example in examples])
+    targets = [example.targets for example in examples]
+    weights = np.array([example.weight for example in examples], np.float32)
+    row: Features = {}
+    if lengths.two_sided:
+        inputs = [example.inputs for example in examples]
+        _add_side(row, "encoder", "input", inputs, num_inputs, lengths.inputs)
+        length, sizes = lengths.targets, num_targets
+        bearing = np.repeat(weights, sizes)
+    else:
+        length, sizes = lengths.inputs + lengths.targets, num_inputs + num_targets
+        targets = [ids for example in examples for ids in (example.inputs, example.targets)]
+        bearing = _by_part(0 * weights, num_inputs, weights, num_targets)
+    _add_side(row, "decoder", "target", targets, sizes, length)
+    row["decoder_input_tokens"] = _shifted(row["decoder_target_tokens"], sizes, bos_id or 0)
+    tasks = np.array([example.task for example in examples], np.int32)
+    row["decoder_task_ids"] = _padded(np.repeat(tasks, sizes), length, np.int32)
+    row["decoder_loss_weights"] = _padded(bearing, length, np.float32)
+    if lengths.architecture == "prefix":
+        ones = np.ones(len(examples), np.int32)
+        prefix = _by_part(ones, num_inputs + 1, 0 * ones, num_targets - 1)
+        row["decoder_prefix"] = _padded(prefix, length, np.int32)
+    stats = [(1, e.inputs_trimmed, e.targets_trimmed, e.unknown) for e in examples]
+    row["row_stats"] = np.array(stats, np.int64).sum(axis=0).astype(np.int32)
+    return row
+
+
+def _add_side(
+    row: Features, side: str, kind: str, ids: list[np.ndarray], sizes: np.ndarray, length: int
+) -> None:
+    """Tokens, segment ids and positions of one side."""
+    total = int(sizes.sum())
+    if total > length:
+        raise ValueError(f"{total} {side} tokens do not fit a row of {length}")
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    segments = np.repeat(np.arange(1, len(sizes) + 1), sizes)
+    row[f"{side}_{kind}_tokens"] = _padded(np.concatenate(ids), length, np.int32)
+    row[f"{side}_segment_ids"] = _padded(segments, length, np.int32)
+    row[f"{side}_positions"] = _padded(np.arange(total) - starts, length, np.int32)
+
+
+def _padded(values: np.ndarray, length: int, dtype: type) -> np.ndarray:
+    padded = np.zeros(length, dtype)
+    padded[: len(values)] = values
+    return padded
+
+
+def _shifted(tokens: np.ndarray, sizes: np.ndarray, bos_id: int) -> np.ndarray:
+    """Tokens moved right by one within each segment, which begins with BOS."""
+    total = int(sizes.sum())
+    shifted = np.zeros_like(tokens)
+    shifted[1:total] = tokens[: total - 1]
+    shifted[np.cumsum(sizes) - sizes] = bos_id
+    return shifted
+
+
+def _by_part(
+    first: np.ndarray, num_first: np.ndarray, second: np.ndarray, num_second: np.ndarray
+) -> np.ndarray:
+    """Each example's `first` value `num_first` times, then its `second` one `num_second` times."""
+    values = np.stack([first, second], axis=1).reshape(-1)
+    return np.repeat(values, np.stack([num_first, num_second], axis=1).reshape(-1))
+
+
+def unpack(features: Mapping[str, np.ndarray], lengths: Lengths) -> list[list[Example]]:
+    """Takes a batch apart again: for each row, its examples (without the counters).
+
+    Args:
+        features: a batch, arrays of [rows, length].
+        lengths: the lengths it was packed with.
+    """
+    rows = []
+    for number in range(len(features["decoder_segment_ids"])):
+        row = {name: values[number] for name, values in features.items()}
+        segments = row["decoder_segment_ids"]
+        rows.append([_segment(row, i + 1, lengths) for i in range(int(segments.max(initial=0)))])
+    return rows
+
+
+def _segment(row: Mapping[str, np.ndarray], number: int, lengths: Lengths) -> Example:
+    here = row["decoder_segment_ids"] == number
+    tokens, weights = row["decoder_target_tokens"][here], row["decoder_loss_weights"][here]
+    task, weight = int(row["decoder_task_ids"][here][0]), float(weights[-1])
+    if lengths.two_sided:
+        inputs = row["encoder_input_tokens"][row["encoder_segment_ids"] == number]
+        return Example(inputs, tokens, task, weight)
+    split = int(np.argmax(weights > 0))
+    return Example(tokens[:split], tokens[split:], task, weight)

@@ -1,0 +1,248 @@
+"""Packing: nothing lost, nothing crosses, rows full, loss on targets alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flanmix.data.packing import POOL, choose_row, pack_row, unpack
+from flanmix.data.render import TextPair
+from flanmix.data.tokens import Example, Lengths, encode_inputs, rooms, tokenize
+from flanmix.data.vocabulary import ByteVocabulary
+
+ARCHITECTURES = ("encoder_decoder", "causal", "prefix")
+
+
+@st.composite
+def examples(draw):
+    """An example of random ids that ends with EOS (1)."""
+    ids = st.integers(2, 500)
+    inputs = draw(st.lists(ids, max_size=12))
+    targets = [*draw(st.lists(ids, max_size=5)), 1]
+    return Example(
+        np.array(inputs, np.int32),
+        np.array(targets, np.int32),
+        draw(st.integers(0, 2000)),
+        draw(st.sampled_from([1.0, 0.5, 2.25])),
+        draw(st.booleans()),
+        draw(st.booleans()),
+        draw(st.integers(0, 3)),
+    )
+
+
+def pack_all(pending, lengths, bos=None):
+    rows, chosen = [], []
+    while pending:
+        sizes = np.array([example.size(lengths.two_sided) for example in pending])
+        places = choose_row(sizes, lengths.room)
+        assert places[0] == 0
+        chosen.append([pending[place] for place in places])
+        rows.append(pack_row(chosen[-1], lengths, bos))
+        pending = [example for i, example in enumerate(pending) if i not in places]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, chosen
+
+
+def same(left, right):
+    return (
+        np.array_equal(left.inputs, right.inputs)
+        and np.array_equal(left.targets, right.targets)
+        and (left.task, np.float32(left.weight)) == (right.task, np.float32(right.weight))
+    )
+
+
+@given(
+    st.sampled_from(ARCHITECTURES),
+    st.lists(examples(), min_size=1, max_size=30),
+    st.sampled_from([None, 3]),
+)
+@settings(deadline=None)
+def test_unpacking_gives_back_what_was_packed(architecture, pending, bos):
+    lengths = Lengths(24, 10, architecture)
+    batch, rows = pack_all(pending, lengths, bos)
+    assert sum(len(row) for row in rows) == len(pending)
+    back = unpack(batch, lengths)
+    for packed, unpacked in zip(rows, back, strict=True):
+        assert len(packed) == len(unpacked)
+        assert all(same(a, b) for a, b in zip(packed, unpacked, strict=True))
+    stats = batch["row_stats"].sum(axis=0)
+    assert stats[0] == len(pending)
+    assert stats[1] == sum(example.inputs_trimmed for example in pending)
+    assert stats[2] == sum(example.targets_trimmed for example in pending)
+    assert stats[3] == sum(example.unknown for example in pending)
+
+
+@given(st.sampled_from(ARCHITECTURES), st.lists(examples(), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_weights_are_on_the_targets_alone(architecture, pending):
+    lengths = Lengths(24, 10, architecture)
+    batch, _ = pack_all(pending, lengths)
+    expected = sum(len(example.targets) * example.weight for example in pending)
+    assert batch["decoder_loss_weights"].sum(dtype=np.float64) == expected
+    bearing = batch["decoder_loss_weights"] > 0
+    assert bearing.sum() == sum(len(example.targets) for example in pending)
+    assert not bearing[batch["decoder_segment_ids"] == 0].any()
+    written = sorted(batch["decoder_target_tokens"][bearing].tolist())
+    assert written == sorted(np.concatenate([e.targets for e in pending]).tolist())
+
+
+@given(
+    st.sampled_from(ARCHITECTURES),
+    st.lists(examples(), min_size=1, max_size=30),
+    st.sampled_from([None, 7]),
+)
+@settings(deadline=None)
+def test_segments_are_kept_apart(architecture, pending, bos):
+    lengths = Lengths(24, 10, architecture)
+    batch, _ = pack_all(pending, lengths, bos)
+    sides = ["decoder"] + ["encoder"] * lengths.two_sided
+    for side in sides:
+        for segments, positions in zip(
+            batch[f"{side}_segment_ids"], batch[f"{side}_positions"], strict=True
+        ):
+            used = int((segments > 0).sum())
+            assert (segments[used:] == 0).all() and (positions[used:] == 0).all()
+            # A segment id per example, in order, none empty; positions count from 0 in each.
+            for number in range(1, segments.max() + 1):
+                (here,) = np.nonzero(segments == number)
+                if side == "decoder" or here.size:
+                    assert here.tolist() == list(range(here[0], here[-1] + 1))
+                    assert positions[here].tolist() == list(range(here.size))
+    for shifted, tokens, segments in zip(
+        batch["decoder_input_tokens"],
+        batch["decoder_target_tokens"],
+        batch["decoder_segment_ids"],
+        strict=True,
+    ):
+        for number in range(1, segments.max() + 1):
+            here = segments == number
+            assert shifted[here].tolist() == [bos or 0, *tokens[here][:-1].tolist()]
+        assert (shifted[segments == 0] == 0).all()
+
+
+@given(st.lists(examples(), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_the_prefix_is_bos_and_the_inputs(pending):
+    lengths = Lengths(24, 10, "prefix")
+    batch, rows = pack_all(pending, lengths, 3)
+    for number, row in enumerate(rows):
+        expected = []
+        for example in row:
+            expected += [1] * (len(example.inputs) + 1) + [0] * (len(example.targets) - 1)
+        prefix = batch["decoder_prefix"][number]
+        assert prefix[: len(expected)].tolist() == expected
+        assert (prefix[len(expected) :] == 0).all()
+    # No token of the prefix bears loss as a token that is read: what is read is known.
+    assert (batch["decoder_loss_weights"][:, 1:][batch["decoder_prefix"][:, 1:] == 0] >= 0).all()
+
+
+def test_shapes_and_types():
+    example = Example(np.array([5, 1], np.int32), np.array([6, 1], np.int32))
+    row = pack_row([example], Lengths(8, 4), None)
+    assert set(row) == {
+        "encoder_input_tokens",
+        "encoder_segment_ids",
+        "encoder_positions",
+        "decoder_input_tokens",
+        "decoder_target_tokens",
+        "decoder_segment_ids",
+        "decoder_positions",
+        "decoder_task_ids",
+        "decoder_loss_weights",
+        "row_stats",
+    }
+    for name, values in row.items():
+        length = 4 if name == "row_stats" else 8 if name.startswith("encoder") else 4
+        assert values.shape == (length,)
+        assert values.dtype == (np.float32 if name == "decoder_loss_weights" else np.int32)
+    assert row["decoder_input_tokens"].tolist() == [0, 6, 0, 0]
+    causal = pack_row([example], Lengths(8, 4, "causal"), None)
+    assert all(v.shape == (12,) for k, v in causal.items() if k != "row_stats")
+    assert "decoder_prefix" not in causal
+    assert not [name for name in causal if name.startswith("encoder")]
+
+
+def _stream_fill(draw, lengths, num_rows=300):
+    """Fill of both sides when rows are packed from a pool, as a stream does."""
+    pool = np.zeros((0, 2), np.int64)
+    filled = np.zeros(2)
+    for _ in range(num_rows):
+        pool = np.concatenate([pool, draw(POOL - len(pool))])
+        places = choose_row(pool, lengths.room)
+        filled += pool[places].sum(axis=0)
+        assert (pool[places].sum(axis=0) <= lengths.room).all()
+        pool = np.delete(pool, places, axis=0)
+    return filled / num_rows / np.maximum(lengths.room, 1)
+
+
+def test_rows_are_full_when_lengths_fit_the_mixture():
+    rng = np.random.default_rng(0)
+    # Mean about 64 and 8, independent and skewed, so rows of 512 and 64 fit the mixture.
+    inputs = np.clip(np.rint(rng.lognormal(4.03, 0.5, 40_000)), 4, 512).astype(np.int64)
+    targets = np.clip(np.rint(rng.lognormal(1.75, 0.8, 40_000)), 2, 60).astype(np.int64)
+    ratio = inputs.mean() / targets.mean()
+    supply = iter(np.stack([inputs, targets], axis=1))
+    lengths = Lengths(512, round(512 / ratio))
+    fill = _stream_fill(lambda n: np.array([next(supply) for _ in range(n)]), lengths)
+    assert fill.min() > 0.9
+    sums = (row.sum() for row in supply)
+    one_side = _stream_fill(
+        lambda n: np.array([[next(sums), 0] for _ in range(n)]), Lengths(448, 64, "causal")
+    )
+    assert one_side[0] > 0.97
+
+
+def test_the_oldest_is_never_left_behind():
+    sizes = np.array([[9, 1], *[[1, 1]] * 8])
+    assert choose_row(sizes, (10, 4)) == [0, 1]
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from(ARCHITECTURES), st.text(max_size=40), st.text(max_size=30))
+@settings(deadline=None)
+def test_tokens_fit_and_end_with_eos(architecture, inputs, targets):
+    vocabulary, lengths = ByteVocabulary(), Lengths(16, 8, architecture)
+    pair = TextPair(inputs, targets, "t", 0, "r")
+    (example,) = tokenize([pair], [5], [0.5], vocabulary, lengths)
+    assert (np.array(example.size(lengths.two_sided)) <= lengths.room).all()
+    whole, wanted = vocabulary.encode(inputs), vocabulary.encode(targets)
+    got = example.targets.tolist()
+    assert got[-1] == 1
+    assert got[:-1] == wanted[: len(got) - 1]
+    assert example.targets_trimmed == (len(got) - 1 < len(wanted))
+    read = example.inputs.tolist()
+    if lengths.two_sided:
+        assert read.pop() == 1
+        assert len(encode_inputs(inputs, vocabulary, lengths)) <= 16
+    assert read == whole[: len(read)]
+    assert example.inputs_trimmed == (len(read) < len(whole))
+    if wanted:
+        assert len(got) > 1
+    assert (example.task, example.weight) == (5, 0.5)
+    if len(wanted) < lengths.targets:
+        assert not example.targets_trimmed
+
+
+@pytest.mark.parametrize(
+    ("num_inputs", "num_targets", "expected"),
+    [(5, 5, (18, 19)), (30, 5, (18, 8)), (30, 30, (16, 8)), (5, 30, (16, 19)), (17, 6, (17, 8))],
+)
+def test_each_side_may_use_what_the_other_leaves(num_inputs, num_targets, expected):
+    assert rooms(num_inputs, num_targets, Lengths(16, 8, "causal")) == expected
+
+
+def test_unknown_tokens_are_counted():
+    class Odd(ByteVocabulary):
+        def encode_batch(self, texts):
+            return [np.where(ids == 3 + ord("?"), 2, ids) for ids in super().encode_batch(texts)]
+
+    (example,) = tokenize([TextPair("a?b?", "?", "t", 0, "r")], [0], [1.0], Odd(), Lengths(16, 8))
+    assert example.unknown == 3
+
+
+def test_bad_lengths_are_refused():
+    with pytest.raises(ValueError, match="targets_length is 1"):
+        Lengths(8, 1)
+    with pytest.raises(ValueError, match="architecture is 'rnn'"):
+        Lengths(8, 8, "rnn")
