@@ -15,9 +15,10 @@ Decoder-only (one row of inputs_length + targets_length; examples 5 6 -> 7 1 and
     decoder_loss_weights   0 0 1 1 0 1 1 0 0 0     decoder_prefix        1 1 1 0 1 1 0 0 0 0
 
 A segment's `decoder_input_tokens` begin with BOS, or 0 where the vocabulary has none (T5). Loss
-weights are the task's. `decoder_prefix` (prefix-LM only) marks BOS and the inputs, which see one another both ways. Segment
-id 0 is padding. `decoder_task_ids` holds the task's number in the mixture at every token, and
-`row_stats` counts examples, inputs trimmed, targets trimmed and unknown tokens of the row.
+weights are the task's. `decoder_prefix` (prefix-LM only) marks BOS and the inputs, which see one
+another both ways. Segment id 0 is padding. `decoder_task_ids` holds the task's number in the
+mixture at every token, and `row_stats` counts examples, inputs trimmed, targets trimmed and unknown
+tokens of the row.
 
 A row begins with the oldest pending example, so that nothing waits for ever; then come those that
 best fill what is left of both sides at once. That is vector packing, and greedy: the row is filled

@@ -1,6 +1,6 @@
 """Vocabularies: text to ids and back, without TensorFlow.
 
-    load_vocabulary("byte")         UTF-8 bytes with SeqIO's ids: pad 0, eos 1, unk 2, byte b is b + 3
+    load_vocabulary("byte")         bytes with SeqIO's ids: pad 0, eos 1, unk 2, byte b is b + 3
     load_vocabulary("pocket")       the small SentencePiece model of the pocket collection
     load_vocabulary("my/sp.model")  any SentencePiece model
 

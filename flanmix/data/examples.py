@@ -1,0 +1,188 @@
+"""From sample numbers to tokenized examples: order, read, render, tokenize, many at once.
+
+    reader = ExampleReader(mixture, store, vocabulary, lengths, split="train", seed=0)
+    reader.read([0, 1, 2])  ->  [Example, Example, Example]
+
+Example g is a pure function of (mixture, seed, g): which record it is comes from `mixing`, its
+template and its reference from a draw in (seed, epoch, record), its exemplars from `fewshot`. So
+examples can be read in any order, by any host, again after a restart, and give the same ids.
+
+A task's file is opened when its first record is read. Reading, rendering and tokenizing go by
+batches, since each has a cost a call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flanmix.data.fewshot import choose_exemplars, exemplar_positions, wants_exemplars
+from flanmix.data.mixing import Sample, SampleOrder
+from flanmix.data.reader import RecordReader
+from flanmix.data.render import TextPair, draw, render
+from flanmix.data.store import Store
+from flanmix.data.tokens import Example, Lengths, tokenize
+from flanmix.data.vocabulary import Vocabulary
+from flanmix.errors import UserError
+from flanmix.spec.mixture import Mixture, MixtureTask
+from flanmix.spec.record import Record
+
+TRAIN = "train"
+
+
+@dataclass
+class _Query:
+    """A sample on its way: its record, how it is asked, and what is shown before it."""
+
+    sample: Sample
+    record: Record
+    template: int
+    reference: int
+    exemplars: tuple[Record, ...] = ()
+
+
+class ExampleReader:
+    """Reads the examples of a mixture by sample number.
+
+    Args:
+        mixture: the resolved mixture.
+        store: where its tasks have been prepared.
+        vocabulary: the vocabulary.
+        lengths: the row's lengths.
+        split: `train`, or another split to draw queries from.
+        seed: the run's seed.
+
+    Raises:
+        UserError: if a task is not in the store, has no such split, or has no records.
+    """
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        store: Store,
+        vocabulary: Vocabulary,
+        lengths: Lengths,
+        *,
+        split: str = TRAIN,
+        seed: int = 0,
+    ) -> None:
+        if not mixture.tasks:
+            raise UserError(f"mixture '{mixture.name}' has no tasks: name at least one")
+        self.mixture = mixture
+        self.vocabulary = vocabulary
+        self.lengths = lengths
+        self._store = store
+        self._split = split
+        self._seed = seed
+        self._readers: dict[tuple[int, str], RecordReader] = {}
+        sizes = [self._size(number, task) for number, task in enumerate(mixture.tasks)]
+        rates = [task.rate for task in mixture.tasks]
+        self.order = SampleOrder(rates, sizes, mixture.names, seed)
+
+    def read(self, numbers: Sequence[int]) -> list[Example]:
+        """Reads, renders and tokenizes samples.
+
+        Args:
+            numbers: sample numbers of the whole mixture.
+
+        Raises:
+            UserError: for a corrupt file, or a record that none of its task's templates fits.
+        """
+        samples = [self.order.sample(number) for number in numbers]
+        wanted = [(sample.task, sample.position) for sample in samples]
+        records = self._fetch(wanted, self._split)
+        queries = [self._query(s, r) for s, r in zip(samples, records, strict=True)]
+        self._add_exemplars(queries)
+        examples = self._tokenize(queries)
+        # Exemplars that do not fit are left out, the last first: the query is not cut for them.
+        while shorten := [
+            i for i, e in enumerate(examples) if e.inputs_trimmed and queries[i].exemplars
+        ]:
+            for i in shorten:
+                queries[i].exemplars = queries[i].exemplars[:-1]
+            again = self._tokenize([queries[i] for i in shorten])
+            for i, example in zip(shorten, again, strict=True):
+                examples[i] = example
+        return examples
+
+    def _size(self, number: int, task: MixtureTask) -> int:
+        """Records of a task's split, by the mixture or the store."""
+        known = task.examples if self._split == TRAIN else None
+        size = known if known is not None else self._store.count(task.spec, self._split)
+        if size is None:
+            size = len(self._reader(number, self._split))  # raises, and says what to do
+        if not size:
+            raise UserError(
+                f"task '{task.spec.name}' has no records in its {self._split} split: leave it out "
+                f"of mixture '{self.mixture.name}', or mend its source and prepare it again"
+            )
+        return size
+
+    def _reader(self, number: int, split: str) -> RecordReader:
+        reader = self._readers.get((number, split))
+        if reader is None:
+            task = self.mixture.tasks[number]
+            reader = self._readers[number, split] = self._store.open(task.spec, split)
+            if split == TRAIN and task.examples not in (None, len(reader)):
+                raise UserError(
+                    f"task '{task.spec.name}' has {len(reader)} records in its store, and mixture "
+                    f"'{self.mixture.name}' was resolved with {task.examples}: start the run again"
+                )
+        return reader
+
+    def _fetch(self, wanted: Sequence[tuple[int, int]], split: str) -> list[Record]:
+        """Records by (task, position), each task's in one go."""
+        by_task: dict[int, dict[int, Record | None]] = {}
+        for task, position in wanted:
+            by_task.setdefault(task, {})[position] = None
+        for task, places in by_task.items():
+            positions = sorted(places)
+            records = self._reader(task, split).__getitems__(positions)
+            by_task[task] = dict(zip(positions, records, strict=True))
+        return [by_task[task][position] for task, position in wanted]
+
+    def _query(self, sample: Sample, record: Record) -> _Query:
+        task = self.mixture.tasks[sample.task]
+        drawn = draw(task.spec, record, task.templates, self._seed, sample.epoch)
+        if drawn is None:
+            raise UserError(
+                f"task '{task.spec.name}', record {record.id}: an optional field is empty, and all "
+                f"of templates {list(task.templates)} use it; add one that does not"
+            )
+        return _Query(sample, record, *drawn)
+
+    def _add_exemplars(self, queries: Sequence[_Query]) -> None:
+        """Draws and reads exemplars for those queries that get some."""
+        chosen: list[tuple[_Query, list[int]]] = []
+        for query in queries:
+            task, sample = self.mixture.tasks[query.sample.task], query.sample
+            key = (self._seed, task.spec.name, sample.epoch, query.record.id)
+            if wants_exemplars(*key, task.few_shot_share):
+                size = len(self._reader(sample.task, TRAIN))
+                exclude = sample.position if self._split == TRAIN else None
+                places = exemplar_positions(*key, size, task.few_shot, exclude)
+                chosen.append((query, places))
+        wanted = [(query.sample.task, place) for query, places in chosen for place in places]
+        candidates = iter(self._fetch(wanted, TRAIN))
+        for query, places in chosen:
+            task = self.mixture.tasks[query.sample.task]
+            query.exemplars = choose_exemplars(
+                task.spec,
+                query.record,
+                query.template,
+                [next(candidates) for _ in places],
+                task.few_shot,
+            )
+
+    def _tokenize(self, queries: Sequence[_Query]) -> list[Example]:
+        tasks = [query.sample.task for query in queries]
+        weights = [self.mixture.tasks[task].loss_weight for task in tasks]
+        pairs = [self._pair(query) for query in queries]
+        return tokenize(pairs, tasks, weights, self.vocabulary, self.lengths)
+
+    def _pair(self, query: _Query) -> TextPair:
+        return render(
+            self.mixture.tasks[query.sample.task].spec,
+            query.record,
+            query.template,
+            reference=query.reference,
+            exemplars=query.exemplars,
+        )

@@ -1,0 +1,227 @@
+"""The loader: global batches as a pure function of (mixture, seed, step), on any number of hosts.
+
+    loader = Loader(LoaderConfig(batch_size=32, inputs_length=512, targets_length=64), mixture,
+                    Store("store"), load_vocabulary("pocket"))
+    batch = next(loader)                # this host's rows of all features, each [rows, length]
+    position = loader.state()           # i64[streams of this host, k], of the batch handed out
+    arrays = global_batch(batch, mesh)  # jax.Arrays over all hosts
+
+The mixture is cut into a fixed number of logical streams (`streams`). A global batch is stream 0's
+rows, stream 1's rows, and so on; a host owns a block of them. The states of all streams, in order,
+restore the loader on any number of hosts that divides the streams:
+
+    Loader(..., process_index=1, process_count=2).restore(states_of_all_streams)
+
+A thread works ahead of the training step. The features are listed in `packing`.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from grain.experimental import ThreadPrefetchIterDataset
+
+from flanmix.data.examples import TRAIN, ExampleReader
+from flanmix.data.packing import Features
+from flanmix.data.store import Store
+from flanmix.data.streams import HostRows, Stream, check_states
+from flanmix.data.tokens import Architecture, Lengths
+from flanmix.data.vocabulary import Vocabulary
+from flanmix.errors import UserError
+from flanmix.spec.mixture import Mixture
+
+if TYPE_CHECKING:
+    import jax
+
+_MOST_STREAMS = 16
+_BATCHES_AHEAD = 2
+_ROW_AXES = ("data", "fsdp")  # the mesh axes that a batch's rows are cut over
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    """What decides the batches, beside the mixture.
+
+    Attributes:
+        batch_size: rows of the global batch.
+        inputs_length: tokens of an input row.
+        targets_length: tokens of a target row; a decoder-only row has the sum of both.
+        seed: the run's seed.
+        streams: logical streams; divides batch_size. Left out: gcd(batch_size, 16).
+        architecture: `encoder_decoder`, `causal` or `prefix`.
+        pack: whether a row may hold several examples.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    batch_size: int
+    inputs_length: int
+    targets_length: int
+    seed: int = 0
+    streams: int | None = None
+    architecture: Architecture = "encoder_decoder"
+    pack: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}: it must be at least 1")
+        if self.num_streams < 1 or self.batch_size % self.num_streams:
+            raise ValueError(
+                f"streams is {self.streams}: it must divide batch_size {self.batch_size}"
+            )
+        _ = self.lengths
+
+    @property
+    def num_streams(self) -> int:
+        """The number of logical streams."""
+        return math.gcd(self.batch_size, _MOST_STREAMS) if self.streams is None else self.streams
+
+    @property
+    def lengths(self) -> Lengths:
+        """The row's lengths."""
+        return Lengths(self.inputs_length, self.targets_length, self.architecture)
+
+
+class Loader:
+    """An endless iterator of this host's rows of each global batch.
+
+    Args:
+        config: see LoaderConfig.
+        mixture: the resolved mixture.
+        store: where its tasks have been prepared.
+        vocabulary: the vocabulary.
+        split: the split that examples are drawn from.
+        process_index: this host.
+        process_count: how many hosts there are; divides the streams.
+
+    Raises:
+        UserError: if the hosts do not divide the streams, or a task has not been prepared.
+    """
+
+    def __init__(
+        self,
+        config: LoaderConfig,
+        mixture: Mixture,
+        store: Store,
+        vocabulary: Vocabulary,
+        *,
+        split: str = TRAIN,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> None:
+        streams = config.num_streams
+        if streams % process_count:
+            raise UserError(
+                f"{streams} streams cannot be shared by {process_count} hosts: set STREAMS to a "
+                f"multiple of {process_count} that divides BATCH_SIZE={config.batch_size}"
+            )
+        self.config = config
+        self.mixture = mixture
+        self._reader = ExampleReader(
+            mixture, store, vocabulary, config.lengths, split=split, seed=config.seed
+        )
+        share = streams // process_count
+        self._own = slice(process_index * share, (process_index + 1) * share)
+        numbers = range(streams)[self._own]
+        own = [Stream(self._reader, number, streams, config.pack) for number in numbers]
+        rows = HostRows(own, config.batch_size // streams)
+        ahead = ThreadPrefetchIterDataset(rows, prefetch_buffer_size=_BATCHES_AHEAD)
+        self._iterator = iter(ahead)
+
+    def __iter__(self) -> "Loader":
+        return self
+
+    def __next__(self) -> Features:
+        """This host's rows of the next global batch; raises UserError for a corrupt store."""
+        return next(self._iterator)
+
+    def state(self) -> np.ndarray:
+        """Position after the last batch handed out, i64[streams of this host, k]."""
+        return self._iterator.get_state()["streams"].copy()
+
+    def restore(self, states: np.ndarray) -> None:
+        """Goes to a position.
+
+        Args:
+            states: `state()` of all hosts, joined in order: i64[streams, k].
+
+        Raises:
+            UserError: if it is the position of a run with another number of streams.
+        """
+        states = check_states(states, self.config.num_streams)
+        self._iterator.set_state({"streams": states[self._own]})
+
+    def epochs(self) -> dict[str, float]:
+        """Epochs of each task so far, over all hosts.
+
+        Exact at whole windows of the order of samples; between them, and while streams are apart
+        by a few rows, it is off by a few samples.
+        """
+        states = self.state()
+        drawn = int(states[:, 0].sum() - (states[:, 1:] >= 0).sum())
+        drawn = drawn * self.config.num_streams // len(states)
+        order = self._reader.order
+        counts = order.counts(drawn)
+        return {
+            name: int(count) / size
+            for name, count, size in zip(order.names, counts, order.sizes, strict=True)
+        }
+
+    def close(self) -> None:
+        """Stops the thread that works ahead."""
+        self._iterator.close()
+
+
+def row_digests(features: Mapping[str, np.ndarray]) -> list[bytes]:
+    """A digest of each row of a batch, over all its features."""
+    arrays = [np.ascontiguousarray(features[name]) for name in sorted(features)]
+    names = "\x1f".join(sorted(features)).encode()
+    digests = []
+    for row in range(len(arrays[0])):
+        digest = hashlib.blake2b(names, digest_size=16)
+        for array in arrays:
+            digest.update(array[row])
+        digests.append(digest.digest())
+    return digests
+
+
+def joined_hash(digests: Iterable[bytes]) -> str:
+    """The hash of a global batch from the digests of its rows, all hosts' in order."""
+    return hashlib.blake2b(b"".join(digests), digest_size=8).hexdigest()
+
+
+def batch_hash(features: Mapping[str, np.ndarray]) -> str:
+    """The hash of a batch: of its rows' digests, in order."""
+    return joined_hash(row_digests(features))
+
+
+def global_batch(
+    features: Mapping[str, np.ndarray], mesh: "jax.sharding.Mesh"
+) -> "dict[str, jax.Array]":
+    """Makes the global batch of all hosts' rows, cut over the mesh's data and fsdp axes.
+
+    Args:
+        features: this host's rows.
+        mesh: the mesh, with axes `data` and `fsdp`.
+
+    Raises:
+        UserError: if the mesh's devices cannot share the rows evenly.
+    """
+    import jax
+
+    shares = math.prod(mesh.shape[axis] for axis in _ROW_AXES)
+    rows = len(next(iter(features.values()))) * jax.process_count()
+    if rows % shares:
+        raise UserError(
+            f"a batch of {rows} rows cannot be divided over {shares} devices (data x fsdp): make "
+            f"BATCH_SIZE a multiple of {shares}"
+        )
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(_ROW_AXES))
+    return {
+        name: jax.make_array_from_process_local_data(sharding, values)
+        for name, values in features.items()
+    }

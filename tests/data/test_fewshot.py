@@ -1,0 +1,94 @@
+"""Exemplars: of the task's training split, never the query, pure, and the query is not cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flanmix.data.examples import ExampleReader
+from flanmix.data.fewshot import (
+    choose_exemplars,
+    exemplar_positions,
+    exemplars,
+    wants_exemplars,
+)
+from flanmix.data.render import CUE
+from flanmix.data.tokens import Lengths
+from flanmix.data.vocabulary import ByteVocabulary
+from tests.data.small_mixture import prepare, records, specs
+
+
+@given(
+    st.integers(0, 2**40),
+    st.integers(0, 10),
+    st.integers(1, 3000),
+    st.integers(0, 8),
+    st.data(),
+)
+def test_places_are_others_and_different(seed, epoch, size, count, data):
+    query = data.draw(st.integers(0, size - 1) | st.none())
+    arguments = (seed, "task", epoch, "train-0", size, count, query)
+    places = exemplar_positions(*arguments)
+    assert places == exemplar_positions(*arguments)
+    assert len(set(places)) == len(places)
+    assert query not in places
+    assert all(0 <= place < size for place in places)
+    others = size - (query is not None)
+    assert len(places) >= min(count, others)
+
+
+def test_every_other_record_is_drawn_somewhere():
+    drawn = set()
+    for epoch in range(200):
+        drawn.update(exemplar_positions(0, "task", epoch, "train-4", 10, 2, 4))
+    assert drawn == set(range(10)) - {4}
+
+
+def test_a_share_of_the_queries_has_some():
+    having = [wants_exemplars(0, "task", 0, f"train-{i}", 0.25) for i in range(4000)]
+    assert 0.22 < np.mean(having) < 0.28
+    assert not any(wants_exemplars(0, "task", 0, f"train-{i}", 0.0) for i in range(100))
+    assert all(wants_exemplars(0, "task", 0, f"train-{i}", 1.0) for i in range(100))
+
+
+def test_the_query_and_what_says_the_same_are_passed_over():
+    spec = specs()[1]
+    train = records(spec)
+    twin = type(train[0])("train-77", train[4].fields, ("x",))
+    chosen = choose_exemplars(spec, train[4], 0, [twin, train[4], *train[5:9]], 3)
+    assert chosen == tuple(train[5:8])
+    # Template 2 needs the note, which every third record lacks.
+    chosen = choose_exemplars(spec, train[4], 2, train[6:12], 3)
+    assert [record.id for record in chosen] == ["train-7", "train-8", "train-10"]
+
+
+def test_for_a_query_of_another_split():
+    spec = specs()[1]
+    train, query = records(spec), records(spec, "test")[0]
+    shown = exemplars(
+        spec, query, 0, 3, read=lambda ns: [train[n] for n in ns], size=len(train), seed=0
+    )
+    assert len(shown) == 3 and all(record.id.startswith("train-") for record in shown)
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "causal"])
+def test_the_query_is_never_cut_for_exemplars(tmp_path, architecture):
+    mixture, store = prepare(tmp_path, few_shot=3, share=1.0)
+    plain, _ = prepare(tmp_path, few_shot=0)
+    vocabulary = ByteVocabulary()
+    lengths = Lengths(230, 40, architecture)
+    shown = ExampleReader(mixture, store, vocabulary, lengths).read(range(300))
+    alone = ExampleReader(plain, store, vocabulary, lengths).read(range(300))
+    counts = set()
+    for few, none in zip(shown, alone, strict=True):
+        text, query = vocabulary.decode(few.inputs), vocabulary.decode(none.inputs)
+        cues = text.count(CUE)
+        assert few.inputs_trimmed == none.inputs_trimmed
+        assert np.array_equal(few.targets, none.targets)
+        if cues:
+            assert text.endswith(query + CUE)
+            assert not few.inputs_trimmed
+        else:
+            assert text == query
+        counts.add(cues - 1 if cues else 0)
+    assert counts >= {0, 1, 2, 3}
