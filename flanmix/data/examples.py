@@ -92,9 +92,13 @@ class ExampleReader:
         queries = [self._query(s, r) for s, r in zip(samples, records, strict=True)]
         self._add_exemplars(queries)
         examples = self._tokenize(queries)
-        # Exemplars that do not fit are left out, the last first: the query is not cut for them.
+        # Exemplars that do not fit are left out, the last first: the query is not cut for them,
+        # nor are targets that share a row with the inputs.
+        shared = not self.lengths.two_sided
         while shorten := [
-            i for i, e in enumerate(examples) if e.inputs_trimmed and queries[i].exemplars
+            i
+            for i, (query, example) in enumerate(zip(queries, examples, strict=True))
+            if query.exemplars and (example.inputs_trimmed or (shared and example.targets_trimmed))
         ]:
             for i in shorten:
                 queries[i].exemplars = queries[i].exemplars[:-1]
