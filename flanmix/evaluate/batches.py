@@ -1,0 +1,48 @@
+"""Rows of equal shape on the devices: what decoding and ranking share.
+
+A batch always has `batch_size` rows, the last one filled up with empty rows (segment 0 throughout),
+so that one compiled function serves every task. `fixed_batches` cuts and fills:
+
+    fixed_batches({"x": [3 rows]}, 2)  ->  {"x": rows 0, 1}, {"x": row 2, an empty row}
+
+Under a mesh that is set every host makes the whole batch and places its own part of it, and results
+come back whole to every host.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+
+from flanmix.model.sharding import batch_sharding
+
+
+def fixed_batches(
+    rows: Mapping[str, np.ndarray], batch_size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields batches of exactly `batch_size` rows, in order.
+
+    Args:
+        rows: features `[R, ...]`, all of the same number of rows.
+        batch_size: rows of a batch.
+    """
+    count = len(next(iter(rows.values())))
+    for start in range(0, count, batch_size):
+        batch = {}
+        for name, array in rows.items():
+            part = array[start : start + batch_size]
+            empty = np.zeros((batch_size - len(part), *array.shape[1:]), array.dtype)
+            batch[name] = np.concatenate([part, empty])
+        yield batch
+
+
+def place(features: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts a batch that every host has whole on the devices of the mesh that is set, if one is."""
+    mesh = jax.sharding.get_mesh()
+    if mesh.empty:
+        return {name: jax.numpy.asarray(array) for name, array in features.items()}
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+        for name, array in features.items()
+    }

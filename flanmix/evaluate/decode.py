@@ -1,0 +1,150 @@
+"""Greedy generation with a cache of keys and values, in batches, for both kinds of model.
+
+A row is decoded until it gives EOS, and the batch until every row has:
+
+    generate(model, [ids of "2 + 3 =", ids of "5 + 1 ="], ...)  ->  [ids of "5", ids of "6"]
+
+Prompts of unequal lengths share a batch, padded on the right; what a row gives does not depend on
+the rows beside it. Prompts go by length, and a batch has one of three widths, so that at most three
+functions are compiled for a model.
+"""
+
+# B rows, M new tokens, V vocabulary.
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+from flanmix.evaluate.batches import fixed_batches, place
+from flanmix.model.sharding import constrain
+
+PAD = 0
+
+
+@functools.partial(jax.jit, static_argnames="max_new_tokens")
+def greedy(
+    model: Any,
+    batch: Mapping[str, Array],
+    live_B: Bool[Array, " B"],
+    *,
+    max_new_tokens: int,
+    eos_id: int | Int[Array, ""],
+) -> Int[Array, "B M"]:
+    """Decodes a batch: at every step the likeliest token.
+
+    Args:
+        model: a model with `prefill` and `decode_step`.
+        batch: the prompts' features, one prompt a row.
+        live_B: False for the rows that only fill the batch; they are not waited for.
+        max_new_tokens: most tokens of a row, EOS included.
+        eos_id: the token that ends a row.
+
+    Returns:
+        The new tokens; padding follows a row's EOS. Under a mesh, whole on every device.
+    """
+    logits_BV, cache = model.prefill(batch, max_new_tokens)
+
+    def choose(logits_BV: Array, ended_B: Array) -> tuple[Array, Array]:
+        best_B = constrain(jnp.argmax(logits_BV, axis=-1).astype(jnp.int32), "batch")
+        token_B = jnp.where(ended_B, PAD, best_B)
+        return token_B, ended_B | (token_B == eos_id)
+
+    token_B, ended_B = choose(logits_BV, constrain(~live_B, "batch"))
+    tokens_BM = jnp.full((live_B.shape[0], max_new_tokens), PAD, jnp.int32)
+    tokens_BM = constrain(tokens_BM, "batch", None).at[:, 0].set(token_B)
+
+    def unfinished(carry: tuple) -> Array:
+        step, _, ended_B, _, _ = carry
+        return (step < max_new_tokens) & ~jnp.all(ended_B)
+
+    def advance(carry: tuple) -> tuple:
+        step, token_B, ended_B, tokens_BM, cache = carry
+        logits_BV, cache = model.decode_step(cache, token_B)
+        token_B, ended_B = choose(logits_BV, ended_B)
+        tokens_BM = jax.lax.dynamic_update_slice(tokens_BM, token_B[:, None], (0, step))
+        return step + 1, token_B, ended_B, tokens_BM, cache
+
+    carry = (jnp.int32(1), token_B, ended_B, tokens_BM, cache)
+    *_, tokens_BM, _ = jax.lax.while_loop(unfinished, advance, carry)
+    return constrain(tokens_BM, None, None)
+
+
+def prompt_rows(
+    prompts: Sequence[np.ndarray], width: int, architecture: str, bos_id: int | None
+) -> dict[str, np.ndarray]:
+    """Lays prompts out one a row, padded on the right to `width`.
+
+    A decoder reads them as in training, shifted right behind its first token, so that what it
+    predicts after the last token of the prompt is the first new one.
+    """
+    two_sided = architecture == "encoder_decoder"
+    tokens = np.zeros((len(prompts), width), np.int32)
+    segments = np.zeros((len(prompts), width), np.int32)
+    for row, prompt in enumerate(prompts):
+        ids = prompt if two_sided else np.concatenate([[bos_id or PAD], prompt])
+        tokens[row, : len(ids)] = ids
+        segments[row, : len(ids)] = 1
+    positions = np.broadcast_to(np.arange(width, dtype=np.int32), tokens.shape) * segments
+    side = "encoder" if two_sided else "decoder"
+    features = {
+        f"{side}_input_tokens": tokens,
+        f"{side}_segment_ids": segments,
+        f"{side}_positions": positions,
+    }
+    if architecture == "prefix":
+        features["decoder_prefix"] = segments
+    return features
+
+
+def generate(
+    model: Any,
+    prompts: Sequence[np.ndarray],
+    *,
+    max_length: int,
+    max_new_tokens: int,
+    batch_size: int,
+    eos_id: int,
+    bos_id: int | None = None,
+) -> list[np.ndarray]:
+    """Decodes any number of prompts.
+
+    Args:
+        model: a model with `prefill`, `decode_step` and `config.architecture`.
+        prompts: ids of each prompt, none longer than `max_length`.
+        max_length: longest prompt.
+        max_new_tokens: most tokens of an answer, EOS included.
+        batch_size: rows decoded together.
+        eos_id: the token that ends an answer.
+        bos_id: the token that begins a decoder's row; None where that is 0.
+
+    Returns:
+        The new ids of each prompt, in its place; EOS ends them unless there was no room for it.
+    """
+    architecture = model.config.architecture
+    first = 0 if architecture == "encoder_decoder" else 1
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        width = _width(len(prompts[chosen[-1]]), max_length) + first
+        rows = prompt_rows([prompts[i] for i in chosen], width, architecture, bos_id)
+        live = {"live": np.ones(len(chosen), bool)}
+        (batch,) = (place(part) for part in fixed_batches({**rows, **live}, batch_size))
+        live_B = batch.pop("live")
+        tokens = np.asarray(
+            greedy(model, batch, live_B, max_new_tokens=max_new_tokens, eos_id=eos_id)
+        )
+        for row, i in enumerate(chosen):
+            ended = np.flatnonzero(tokens[row] == eos_id)
+            answers[i] = tokens[row, : ended[0] + 1 if len(ended) else None]
+    return answers
+
+
+def _width(longest: int, max_length: int) -> int:
+    """The smallest of a quarter, a half and the whole of `max_length` that holds the longest."""
+    return next(w for w in (max_length // 4, max_length // 2, max_length) if w >= longest)

@@ -1,0 +1,212 @@
+"""Rank classification: the log-likelihood of every option of a question, given its inputs.
+
+    rank(model, [(example of "2 + 3 =" -> "5", example of "2 + 3 =" -> "6")], ...)
+    ->  [OptionScores(sums=[-0.3, -4.1], lengths=[2, 2])]          # nats and tokens, EOS included
+
+Options are scored in packed rows of one shape, so that one compiled function serves all tasks. Two
+layouts keep the waste small:
+
+    encoder-decoder   inputs of several questions share an encoder row; each option is a decoder
+                      segment of its own that sees its question's inputs, which are encoded once
+        encoder_segment_ids  1 1 1 1 2 2 2 0         question 1, question 2
+        decoder_segment_ids  1 1 2 2 3 3 4 4         options a, b, then a, b
+        decoder_source_ids   1 1 1 1 2 2 2 2         the encoder segment that each reads
+    decoder-only      a segment is inputs and one option; segments are packed
+
+Padding has no target, and no sum takes it in.
+"""
+
+# B rows, T targets, V vocabulary.
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from flanmix.data.packing import Features, pack_row
+from flanmix.data.tokens import Example, Lengths
+from flanmix.evaluate.batches import fixed_batches, place
+from flanmix.model.sharding import constrain
+
+_OPEN_ROWS = 16  # rows that may still take a question while packing
+_UNREAD = ("decoder_task_ids", "decoder_loss_weights", "row_stats")  # training's alone
+
+# A question as training would tokenize it: an example for each option. For encoder-decoder the
+# inputs are the same in all of them.
+Question = tuple[Example, ...]
+
+
+class OptionScores(NamedTuple):
+    """What a model thinks of a question's options.
+
+    Attributes:
+        sums: log-likelihood of each option, summed over its tokens, in nats.
+        lengths: tokens of each option, EOS included.
+    """
+
+    sums: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def best(self) -> int:
+        """The likeliest option (Wei et al. 2022, section 2.2; Sanh et al. 2022, section 5)."""
+        return int(np.argmax(self.sums))
+
+    @property
+    def best_normalized(self) -> int:
+        """The option whose tokens are likeliest on average."""
+        return int(np.argmax(self.sums / self.lengths))
+
+
+class Span(NamedTuple):
+    """Where an option's targets lie."""
+
+    question: int
+    option: int
+    row: int
+    start: int
+    stop: int
+
+
+@dataclass
+class _Row:
+    """A row being packed: the room that is left and, in order, (question, its options' numbers)."""
+
+    room: tuple[int, int]
+    entries: list[tuple[int, list[int]]] = field(default_factory=list)
+
+
+@jax.jit
+def target_log_likelihoods(model: Any, batch: Mapping[str, Array]) -> Float[Array, "B T"]:
+    """Log-likelihood of `decoder_target_tokens` at every position, in nats, on every device."""
+    logits_BTV = model(batch)
+    target_BT = constrain(batch["decoder_target_tokens"], "batch", None)
+    vocabulary_V = jnp.arange(logits_BTV.shape[-1])
+    # A comparison and a sum, not a gather: they work on a vocabulary that is cut over devices.
+    hit_BTV = vocabulary_V == target_BT[:, :, None]
+    at_target_BT = jnp.sum(jnp.where(hit_BTV, logits_BTV, 0.0), axis=-1)
+    likelihood_BT = at_target_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
+    return constrain(likelihood_BT, None, None)
+
+
+def rank(
+    model: Any,
+    questions: Sequence[Question],
+    *,
+    lengths: Lengths,
+    batch_size: int,
+    bos_id: int | None = None,
+) -> list[OptionScores]:
+    """Scores every option of every question.
+
+    Args:
+        model: a model whose architecture is that of `lengths`.
+        questions: what to score.
+        lengths: of the rows; the questions are within them.
+        batch_size: rows scored together.
+        bos_id: the token that begins a segment of the decoder; None where that is 0.
+
+    Returns:
+        The scores in the questions' order; they do not depend on the batch size.
+    """
+    if not questions:
+        return []
+    build = _two_sided_row if lengths.two_sided else _one_sided_row
+    spans: list[Span] = []
+    built = []
+    for number, row in enumerate(_pack(questions, lengths)):
+        features, placed = build(questions, row, number, lengths, bos_id)
+        built.append({name: features[name] for name in features if name not in _UNREAD})
+        spans += placed
+    rows = {name: np.stack([features[name] for features in built]) for name in built[0]}
+    scored = [
+        np.asarray(target_log_likelihoods(model, place(batch)))
+        for batch in fixed_batches(rows, batch_size)
+    ]
+    likelihood = np.concatenate(scored).astype(np.float64)
+    sums = [np.zeros(len(question)) for question in questions]
+    for span in spans:
+        sums[span.question][span.option] = likelihood[span.row, span.start : span.stop].sum()
+    return [
+        OptionScores(total, np.array([len(option.targets) for option in question]))
+        for total, question in zip(sums, questions, strict=True)
+    ]
+
+
+def _pack(questions: Sequence[Question], lengths: Lengths) -> list[_Row]:
+    """Gives every question a row: the first of the newest that has room, or a new one."""
+    rows: list[_Row] = []
+    for number, question in enumerate(questions):
+        for run in _runs(question, lengths):
+            size = _size(question, run, lengths)
+            open_rows = (r for r in rows[-_OPEN_ROWS:] if _fits(size, r.room))
+            row = next(open_rows, None)
+            if row is None:
+                row = _Row(lengths.room)
+                rows.append(row)
+            row.room = (row.room[0] - size[0], row.room[1] - size[1])
+            row.entries.append((number, run))
+    return rows
+
+
+def _runs(question: Question, lengths: Lengths) -> list[list[int]]:
+    """The options that go together: each alone, or for two sides as many as a row holds."""
+    if not lengths.two_sided:
+        return [[number] for number in range(len(question))]
+    runs: list[list[int]] = [[]]
+    left = lengths.targets
+    for number, option in enumerate(question):
+        if len(option.targets) > left:
+            runs.append([])
+            left = lengths.targets
+        runs[-1].append(number)
+        left -= len(option.targets)
+    return runs
+
+
+def _size(question: Question, run: list[int], lengths: Lengths) -> tuple[int, int]:
+    inputs = len(question[run[0]].inputs)
+    targets = sum(len(question[number].targets) for number in run)
+    return (inputs, targets) if lengths.two_sided else (inputs + targets, 0)
+
+
+def _fits(size: tuple[int, int], room: tuple[int, int]) -> bool:
+    return size[0] <= room[0] and size[1] <= room[1]
+
+
+def _one_sided_row(
+    questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, bos_id: int | None
+) -> tuple[Features, list[Span]]:
+    """Builds a decoder-only row: training's own, a segment an option."""
+    examples = [questions[question][option] for question, (option,) in row.entries]
+    spans, stop = [], 0
+    for (question, (option,)), example in zip(row.entries, examples, strict=True):
+        start = stop + len(example.inputs)
+        stop = start + len(example.targets)
+        spans.append(Span(question, option, number, start, stop))
+    return pack_row(examples, lengths, bos_id), spans
+
+
+def _two_sided_row(
+    questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, bos_id: int | None
+) -> tuple[Features, list[Span]]:
+    """Builds an encoder-decoder row: training's own, its decoder segments cut into options."""
+    examples, spans = [], []
+    for question, run in row.entries:
+        options = [questions[question][option] for option in run]
+        targets = np.concatenate([option.targets for option in options])
+        examples.append(options[0]._replace(targets=targets))
+        for option, example in zip(run, options, strict=True):
+            start = spans[-1].stop if spans else 0
+            spans.append(Span(question, option, number, start, start + len(example.targets)))
+    features = pack_row(examples, lengths, bos_id)
+    features["decoder_source_ids"] = features["decoder_segment_ids"].copy()
+    for segment, span in enumerate(spans, start=1):
+        features["decoder_segment_ids"][span.start : span.stop] = segment
+        features["decoder_positions"][span.start : span.stop] = np.arange(span.stop - span.start)
+        features["decoder_input_tokens"][span.start] = bos_id or 0
+    return features, spans

@@ -1,0 +1,99 @@
+"""Greedy decoding: what a row gives depends on its prompt alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flanmix.data.packing import pack_row
+from flanmix.data.tokens import Lengths
+from flanmix.evaluate.decode import generate, greedy
+from flanmix.model.sharding import make_mesh
+from tests.evaluate.models import (
+    ARCHITECTURES,
+    EOS,
+    example,
+    forward,
+    random_ids,
+    spread,
+    tiny_model,
+)
+
+NEW = 6
+
+
+def decode(model, prompts, batch_size=4, eos_id=EOS):
+    return generate(
+        model,
+        prompts,
+        max_length=16,
+        max_new_tokens=NEW,
+        batch_size=batch_size,
+        eos_id=eos_id,
+    )
+
+
+def prompts_of(architecture, seed=0):
+    rng = np.random.default_rng(seed)
+    tail = [EOS] if architecture == "encoder_decoder" else []
+    return [np.array([*random_ids(rng, 1, n), *tail], np.int32) for n in (15, 3, 15, 15)]
+
+
+def slow_greedy(model, prompt, architecture, eos_id):
+    """Decodes one prompt without a cache: the whole sequence again for every token."""
+    lengths = Lengths(16, NEW, architecture)
+    new: list[int] = []
+    while len(new) < NEW and eos_id not in new:
+        targets = np.array([*new, 0], np.int32)  # the 0 holds the place of the token to come
+        row = pack_row(
+            [example([], [], lengths)._replace(inputs=prompt, targets=targets)], lengths, None
+        )
+        logits = forward(model, {name: jnp.asarray(x)[None] for name, x in row.items()})
+        at = len(new) if lengths.two_sided else len(prompt) + len(new)
+        new.append(int(logits[0, at].argmax()))
+    return new
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_batch_gives_what_each_prompt_gives_alone(architecture):
+    model, prompts = tiny_model(architecture), prompts_of(architecture)
+    together = decode(model, prompts)
+    for i, prompt in enumerate(prompts):
+        (alone,) = decode(model, [prompt])
+        assert together[i].tolist() == alone.tolist()
+        assert alone.tolist() == slow_greedy(model, prompt, architecture, EOS)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_each_row_ends_at_its_own_eos(architecture):
+    model, prompts = tiny_model(architecture), prompts_of(architecture)
+    free = decode(model, prompts, eos_id=-1)
+    assert {len(answer) for answer in free} == {NEW}
+    eos = int(free[0][2])
+    for answer, whole in zip(decode(model, prompts, eos_id=eos), free, strict=True):
+        kept = whole.tolist()
+        assert answer.tolist() == (kept[: kept.index(eos) + 1] if eos in kept else kept)
+
+
+def test_three_widths_at_most_and_any_number_of_prompts():
+    model = tiny_model("causal")
+    prompts = [np.full(n, 5, np.int32) for n in range(1, 17)]
+    before = greedy._cache_size()
+    answers = decode(model, prompts)
+    assert greedy._cache_size() <= before + 3
+    assert len(answers) == 16
+    assert all(1 <= len(answer) <= NEW for answer in answers)
+    assert decode(model, []) == []
+
+
+@pytest.mark.multidevice
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_eight_devices_decode_as_one(architecture):
+    if len(jax.devices()) < 8:
+        pytest.skip("needs 8 devices")
+    prompts = prompts_of(architecture)
+    single = tiny_model(architecture)
+    expected = decode(single, prompts, batch_size=8)
+    with jax.set_mesh(make_mesh(data=2, fsdp=2, tensor=2)):
+        answers = decode(spread(single), prompts, batch_size=8)
+    assert [a.tolist() for a in answers] == [e.tolist() for e in expected]
