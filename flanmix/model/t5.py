@@ -9,7 +9,8 @@
 A batch holds `encoder_input_tokens` and `encoder_segment_ids` [B, S], and for a call also
 `decoder_input_tokens` and `decoder_segment_ids` [B, T]. Segment k of the decoder sees segment k of
 the encoder and its own past; segment 0 is padding, which sees padding alone. Positions within a
-segment follow each other, so the relative bias needs no positions. Version 1.0 is `mlp="relu",
+segment follow each other, so the relative bias needs no positions. Where several segments of the
+decoder read one of the encoder, `decoder_source_ids` [B, T] names it. Version 1.0 is `mlp="relu",
 tied_head=True`.
 
 What differs from most transformers: no scale in the attention (the initialiser of the queries holds
@@ -198,7 +199,8 @@ class T5(nnx.Module):
         length = segments_BT.shape[1]
         causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
         mask = _same_segment(segments_BT, segments_BT) & causal
-        cross_mask = _same_segment(segments_BT, segments_BS)
+        source_BT = batch.get("decoder_source_ids", batch["decoder_segment_ids"])
+        cross_mask = _same_segment(constrain(source_BT, "batch", None), segments_BS)
         bias = layers.relative_bias(self.decoder_bias, length, c.max_distance, False)
 
         def body(layer: DecoderLayer, x, key):
