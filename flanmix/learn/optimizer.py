@@ -21,6 +21,8 @@ from jaxtyping import Array, Float
 
 PyTree = Any
 
+REST = "rest"  # the group of what is not stacked
+
 
 @dataclass(frozen=True)
 class Adafactor:
@@ -82,13 +84,13 @@ def per_layer(
     """Returns `inner` applied to each layer of the stacked leaves by itself.
 
     Its state is a dict: one state of `inner` for each stack, with the layers in front of every
-    leaf, and one under "" for the rest.
+    leaf, and one under "rest".
     """
 
     def init(params: PyTree) -> dict[str, PyTree]:
         groups = _grouped(params, stacks)
         return {
-            stack: jax.vmap(inner.init)(group) if stack else inner.init(group)
+            stack: inner.init(group) if stack == REST else jax.vmap(inner.init)(group)
             for stack, group in groups.items()
         }
 
@@ -96,14 +98,12 @@ def per_layer(
         groups = _grouped(updates, stacks), _grouped(params, stacks)
         new_updates, new_state = {}, {}
         for stack in state:
-            step = jax.vmap(inner.update) if stack else inner.update
+            step = inner.update if stack == REST else jax.vmap(inner.update)
             new_updates[stack], new_state[stack] = step(
                 groups[0][stack], state[stack], groups[1][stack]
             )
         leaves = {path: leaf for group in new_updates.values() for path, leaf in group.items()}
-        return jax.tree.map_with_path(
-            lambda path, _: leaves[jax.tree_util.keystr(path)], updates
-        ), new_state
+        return jax.tree.map_with_path(lambda path, _: leaves[_name(path)], updates), new_state
 
     return optax.GradientTransformation(init, update)
 
@@ -131,9 +131,13 @@ def _clipped(
 def _grouped(tree: PyTree, stacks: Sequence[str]) -> dict[str, dict[str, Array]]:
     groups: dict[str, dict[str, Array]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        stack = _stack_of(path, stacks) or ""
-        groups.setdefault(stack, {})[jax.tree_util.keystr(path)] = leaf
+        stack = _stack_of(path, stacks) or REST
+        groups.setdefault(stack, {})[_name(path)] = leaf
     return groups
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _stack_of(path: tuple, stacks: Sequence[str]) -> str | None:

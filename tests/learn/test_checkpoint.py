@@ -1,0 +1,198 @@
+"""Checkpoints: save and restore bit for bit, on another mesh, around damage and a full disk."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flanmix.errors import UserError
+from flanmix.learn import checkpoint
+from flanmix.learn.checkpoint import Checkpoints, saved_steps
+from flanmix.learn.optimizer import Adafactor
+from flanmix.learn.step import TrainState, new_state
+from flanmix.model.sharding import make_mesh, spec
+
+OPTIMIZER = Adafactor(min_dim_size_to_factor=4).build(stacks=("layers",))
+POSITION = np.array([[2**40, 3], [5, -1]], np.int64)
+
+
+def one_device():
+    return jax.set_mesh(make_mesh(devices=jax.devices()[:1]))
+
+
+def make_state(seed=0, width=8, dtype=jnp.float32):
+    key = jax.random.key(seed)
+
+    def draw(shape, *names):
+        return jax.random.normal(key, shape, dtype, out_sharding=spec(*names))
+
+    params = {
+        "embedding": draw((16, width), "vocab", "embed"),
+        "layers": {"kernel": draw((2, 8, 8), None, "embed", "mlp")},
+    }
+    state = new_state(params, OPTIMIZER)
+    return TrainState(jnp.int32(seed), state.params, state.opt_state)
+
+
+def save(checkpoints, step, **options):
+    state = make_state(step)
+    checkpoints.save(state, step=step, position=POSITION + step, run={"tasks": ["a"]}, **options)
+    return state
+
+
+def restored(directory, make=make_state):
+    return Checkpoints(directory).restore(jax.eval_shape(make))
+
+
+def assert_same(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b)
+
+
+def test_a_checkpoint_holds_everything_bit_for_bit(tmp_path):
+    with one_device(), Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(jax.eval_shape(make_state)) is None
+        state = save(checkpoints, 7)
+        checkpoints.wait()
+        found = restored(tmp_path)
+        assert_same(found.state, state)
+        assert found.step == 7 and found.run == {"tasks": ["a"]}
+        assert found.position.dtype == np.int64
+        np.testing.assert_array_equal(found.position, POSITION + 7)
+
+
+def test_last_and_best_are_kept(tmp_path):
+    with one_device(), Checkpoints(tmp_path, keep_last=2, keep_best=1) as checkpoints:
+        for step, score in ((1, 10.0), (2, 90.0), (3, 50.0), (4, None), (5, None)):
+            save(checkpoints, step, score=score)
+    assert saved_steps(tmp_path) == [5, 4, 2]
+
+
+def test_saving_does_not_see_what_happens_to_the_arrays_after_it(tmp_path):
+    overwrite = jax.jit(lambda state: jax.tree.map(lambda x: x * 0 - 1, state), donate_argnums=0)
+    with one_device(), Checkpoints(tmp_path) as checkpoints:
+        state = make_state(3)
+        copy = jax.device_get(state)
+        checkpoints.save(state, step=3, position=POSITION, run={})
+        for _ in range(20):
+            state = overwrite(state)
+        checkpoints.wait()
+        assert_same(restored(tmp_path).state, copy)
+
+
+def cut(folder):
+    for victim in (folder / "params").rglob("d/*"):
+        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+
+
+def flip(folder):
+    for victim in (folder / "params").rglob("d/*"):
+        data = bytearray(victim.read_bytes())
+        data[len(data) // 3] ^= 0x10
+        victim.write_bytes(data)
+
+
+def forge(folder):
+    victim = folder / "run" / "metadata"
+    victim.write_text(victim.read_text().replace("1099511627780", "1099511627781"))
+
+
+def lose(folder):
+    shutil.rmtree(folder / "optimizer")
+
+
+@pytest.mark.parametrize("damage", [cut, flip, forge, lose])
+def test_the_newest_good_checkpoint_is_used_with_a_warning(tmp_path, capfd, damage):
+    with one_device():
+        with Checkpoints(tmp_path) as checkpoints:
+            good = save(checkpoints, 2)
+            save(checkpoints, 4)
+        damage(tmp_path / "4")
+        found = restored(tmp_path)
+        assert found.step == 2
+        assert_same(found.state, good)
+        lines = capfd.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("flanmix: warning: checkpoint")
+        with Checkpoints(tmp_path) as checkpoints:
+            again = save(checkpoints, 4)
+        assert_same(restored(tmp_path).state, again)
+
+
+def test_checksums_see_a_value_that_the_files_format_would_let_pass(tmp_path, monkeypatch, capfd):
+    with one_device():
+        with Checkpoints(tmp_path) as checkpoints:
+            save(checkpoints, 1)
+            monkeypatch.setattr(
+                checkpoint,
+                "describe_arrays",
+                lambda tree, checksums, real=checkpoint.describe_arrays: real(
+                    jax.tree.map(lambda x: x + 1, tree), checksums=checksums
+                ),
+            )
+            save(checkpoints, 2)
+            checkpoints.wait()
+        monkeypatch.undo()
+        assert restored(tmp_path).step == 1
+        assert "checksum" in capfd.readouterr().err
+
+
+def test_when_none_is_whole_the_user_is_told(tmp_path):
+    with one_device():
+        with Checkpoints(tmp_path) as checkpoints:
+            save(checkpoints, 1)
+        cut(tmp_path / "1")
+        with pytest.raises(UserError, match="none of the 1 checkpoints"):
+            restored(tmp_path)
+
+
+def test_a_checkpoint_of_another_model_is_no_damage(tmp_path):
+    with one_device():
+        with Checkpoints(tmp_path) as checkpoints:
+            save(checkpoints, 1)
+        with pytest.raises(UserError, match=r"params/embedding is float32\[16, 8\] there"):
+            restored(tmp_path, lambda: make_state(width=12))
+
+
+def test_a_save_that_fails_leaves_the_last_one(tmp_path, monkeypatch):
+    with one_device():
+        checkpoints = Checkpoints(tmp_path, keep_last=1)
+        good = save(checkpoints, 1)
+        checkpoints.wait()
+        real = type(checkpoints._manager).wait_until_finished
+
+        def full(manager):
+            real(manager)
+            shutil.rmtree(tmp_path / "2", ignore_errors=True)
+            raise ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']")
+
+        monkeypatch.setattr(type(checkpoints._manager), "wait_until_finished", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            checkpoints.wait()
+        monkeypatch.undo()
+        assert_same(restored(tmp_path).state, good)
+
+
+def test_the_record_is_plain_json(tmp_path):
+    with one_device(), Checkpoints(tmp_path) as checkpoints:
+        save(checkpoints, 1)
+    body = json.loads((tmp_path / "1" / "run" / "metadata").read_text())
+    assert body["step"] == 1 and body["run"] == {"tasks": ["a"]}
+    assert body["arrays"]["params/embedding"][:2] == ["float32", [16, 8]]
+
+
+@pytest.mark.multidevice
+@pytest.mark.parametrize(("before", "after"), [((2, 2, 2), (1, 8, 1)), ((1, 1, 1), (2, 1, 4))])
+def test_it_restores_on_another_mesh(tmp_path, before, after):
+    if len(jax.devices()) < 8:
+        pytest.skip("needs 8 devices")
+    count = int(np.prod(before))
+    mesh = make_mesh(*before, devices=jax.devices()[:count])
+    with jax.set_mesh(mesh), Checkpoints(tmp_path) as checkpoints:
+        state = jax.device_get(save(checkpoints, 1))
+    with jax.set_mesh(make_mesh(*after)):
+        found = restored(tmp_path)
+        assert_same(jax.device_get(found.state), state)
+        wanted = jax.tree.map(lambda x: x.sharding.spec, jax.jit(make_state)())
+        assert jax.tree.map(lambda x: x.sharding.spec, found.state) == wanted
