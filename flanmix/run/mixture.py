@@ -1,0 +1,311 @@
+"""`flanmix mixture`: the mixture card, what a model will really see.
+
+    task  cluster  examples  capped at  rate  share %  epochs/M  templates  in  out  tokens %  ...
+    rte   nli          2290          -  2290      3.1      13.6         10  78  2.0       2.9
+
+`share` is of examples; `epochs/M` is how often each record is seen in a million examples: a run of
+N examples makes N / 1e6 times as many. Tokens are measured on a seeded sample of each task's
+prepared records, drawn and rendered as the loader does it; `loss %` is the share of the loss, which
+is that of the target tokens times the task's loss weight. Without a store nothing is counted, and a
+proportional rate is 1.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flanmix.data.randomness import fold
+from flanmix.errors import UserError
+from flanmix.run.table import print_json, table
+from flanmix.spec.catalogue import Catalogue, default_catalogue
+from flanmix.spec.mixture import Mixture, MixtureTask, resolve
+from flanmix.spec.task import TaskSpec
+
+if TYPE_CHECKING:
+    from flanmix.data.store import Store
+    from flanmix.data.vocabulary import Vocabulary
+
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """One task's line of the card.
+
+    Attributes:
+        name: the task.
+        collection: its collection.
+        cluster: its cluster.
+        examples: records of its training split; None where they are not prepared.
+        capped_at: the cap that its rate was cut at, or None.
+        rate: its rate.
+        share: its share of the examples, 0 to 1.
+        epochs_per_million: passes over its records in a million examples.
+        templates: how many templates are used.
+        template_numbers: which ones.
+        loss_weight: factor of its loss.
+        inputs_tokens: mean tokens of an input, EOS included; None if not measured, as below.
+        targets_tokens: mean tokens of a target, EOS included.
+        unknown_share: share of its tokens that the vocabulary cannot hold.
+        share_of_tokens: its share of all tokens, inputs and targets.
+        share_of_loss: its share of the weighted target tokens.
+    """
+
+    name: str
+    collection: str
+    cluster: str
+    examples: int | None
+    capped_at: int | None
+    rate: float
+    share: float
+    epochs_per_million: float | None
+    templates: int
+    template_numbers: tuple[int, ...]
+    loss_weight: float
+    inputs_tokens: float | None = None
+    targets_tokens: float | None = None
+    unknown_share: float | None = None
+    share_of_tokens: float | None = None
+    share_of_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class MixtureCard:
+    """The whole card; `vocabulary` is None where no tokens were measured."""
+
+    name: str
+    tasks: tuple[TaskCard, ...]
+    total_rate: float
+    vocabulary: str | None
+
+    @property
+    def unknown_share(self) -> float | None:
+        """Share of all tokens that the vocabulary cannot hold."""
+        shares = [
+            task.share_of_tokens * task.unknown_share
+            for task in self.tasks
+            if task.share_of_tokens is not None and task.unknown_share is not None
+        ]
+        return sum(shares) if shares else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+        return {**asdict(self), "unknown_share": self.unknown_share}
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs the verb; flags as in cli.py."""
+    catalogue = default_catalogue()
+    store = _open(args.store)
+    card = make_card(args.name, catalogue, store, args.vocabulary)
+    absent = sum(task.examples is None for task in card.tasks)
+    if absent:
+        way_out = f"flanmix prepare {args.name} --store DIR, then look with --store DIR"
+        message = f"{absent} of {len(card.tasks)} tasks are not prepared, so their rates and shares"
+        print(f"flanmix: {message} are not yet what they will be; {way_out}", file=sys.stderr)
+    if args.html is not None:
+        from flanmix.run.mixture_page import page
+
+        try:
+            Path(args.html).write_text(page(card), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{args.html} can't be written: {error.strerror}") from None
+        print(f"flanmix: wrote {args.html}", file=sys.stderr)
+    if args.json:
+        print_json(card.to_json())
+    else:
+        print(_text(card))
+    return 0
+
+
+def _open(folder: str | None) -> "Store | None":
+    if folder is None:
+        return None
+    from flanmix.data.store import Store
+
+    if not Path(folder).is_dir():
+        raise UserError(f"store {folder} is no folder; flanmix prepare makes one")
+    return Store(folder)
+
+
+def make_card(
+    name: str, catalogue: Catalogue, store: "Store | None", vocabulary: str
+) -> MixtureCard:
+    """Makes the card of a mixture, a task or whatever else stands for tasks.
+
+    Args:
+        name: the mixture.
+        catalogue: where it is looked up.
+        store: where its records are counted and measured, or None.
+        vocabulary: name of the vocabulary that tokens are measured in.
+    """
+
+    def count(spec: TaskSpec) -> int | None:
+        return store.count(spec, "train") if store is not None else None
+
+    mixture = resolve(catalogue.mixture(name), catalogue, count)
+    caps = _caps(name, catalogue)
+    tasks = [_task_card(task, mixture, caps.get(task.spec.name)) for task in mixture.tasks]
+    if store is None or not any(task.examples for task in mixture.tasks):
+        return MixtureCard(name, tuple(tasks), mixture.total_rate, None)
+    from flanmix.data.vocabulary import load_vocabulary
+
+    loaded = load_vocabulary(vocabulary)
+    measured = [
+        _measured(card, task, store, loaded)
+        for card, task in zip(tasks, mixture.tasks, strict=True)
+    ]
+    return MixtureCard(name, _with_shares(measured), mixture.total_rate, vocabulary)
+
+
+def _task_card(task: MixtureTask, mixture: Mixture, cap: int | None) -> TaskCard:
+    share = task.rate / mixture.total_rate
+    return TaskCard(
+        name=task.spec.name,
+        collection=task.spec.collection,
+        cluster=task.spec.cluster,
+        examples=task.examples,
+        capped_at=cap if cap is not None and (task.examples or 0) > cap else None,
+        rate=task.rate,
+        share=share,
+        epochs_per_million=1e6 * share / task.examples if task.examples else None,
+        templates=len(task.templates),
+        template_numbers=task.templates,
+        loss_weight=task.loss_weight,
+    )
+
+
+def _caps(name: str, catalogue: Catalogue) -> dict[str, int]:
+    """The cap of each task that a proportional mixture, this one or a member, puts on it."""
+    mixture = catalogue.mixture(name)
+    caps: dict[str, int] = {}
+    for member in mixture.tasks:
+        if catalogue.is_mixture(member):
+            caps |= _caps(member, catalogue)
+        elif mixture.rate == "proportional" and mixture.cap is not None:
+            free = [task for task in catalogue.expand(member) if task not in mixture.rates]
+            caps |= dict.fromkeys(free, mixture.cap)
+    return caps
+
+
+# ---- tokens ------------------------------------------------------------------------------------
+
+
+def _measured(
+    card: TaskCard, task: MixtureTask, store: "Store", vocabulary: "Vocabulary"
+) -> TaskCard:
+    """The line with its tokens, by a sample of the task's training records."""
+    from flanmix.data.tokens import Lengths, tokenize
+
+    pairs = _sample_pairs(task, store) if task.examples else []
+    if not pairs:
+        return card
+    endless = Lengths(2**30, 2**30)
+    count = len(pairs)
+    examples = tokenize(pairs, [0] * count, [1.0] * count, vocabulary, endless)
+    inputs = sum(len(example.inputs) for example in examples)
+    targets = sum(len(example.targets) for example in examples)
+    return replace(
+        card,
+        inputs_tokens=inputs / count,
+        targets_tokens=targets / count,
+        unknown_share=sum(example.unknown for example in examples) / (inputs + targets),
+    )
+
+
+def _sample_pairs(task: MixtureTask, store: "Store") -> list[Any]:
+    from flanmix.data.fewshot import exemplars, wants_exemplars
+    from flanmix.data.render import draw, render
+
+    spec = task.spec
+    reader = store.open(spec, "train")
+    places = random.Random(fold(0, "card", spec.name)).sample(
+        range(len(reader)), min(_SAMPLE, len(reader))
+    )
+    pairs = []
+    for place, record in zip(places, reader.__getitems__(places), strict=True):
+        drawn = draw(spec, record, task.templates, 0, 0)
+        if drawn is None:
+            continue
+        template, reference = drawn
+        shown = ()
+        if wants_exemplars(0, spec.name, 0, record.id, task.few_shot_share):
+            shown = exemplars(
+                spec,
+                record,
+                template,
+                task.few_shot,
+                read=reader.__getitems__,
+                size=len(reader),
+                seed=0,
+                exclude=place,
+            )
+        pairs.append(render(spec, record, template, reference=reference, exemplars=shown))
+    return pairs
+
+
+def _with_shares(tasks: Sequence[TaskCard]) -> tuple[TaskCard, ...]:
+    """The lines with their shares of tokens and loss, among those that were measured."""
+    tokens = [
+        task.share * ((task.inputs_tokens or 0) + (task.targets_tokens or 0)) for task in tasks
+    ]
+    losses = [task.share * (task.targets_tokens or 0) * task.loss_weight for task in tasks]
+    return tuple(
+        replace(task, share_of_tokens=token / sum(tokens), share_of_loss=loss / sum(losses))
+        if task.targets_tokens is not None
+        else task
+        for task, token, loss in zip(tasks, tokens, losses, strict=True)
+    )
+
+
+# ---- what is printed ---------------------------------------------------------------------------
+
+_HEADER = [
+    "task",
+    "cluster",
+    "examples",
+    "capped at",
+    "rate",
+    "share %",
+    "epochs/M",
+    "templates",
+    "in",
+    "out",
+    "tokens %",
+    "loss %",
+    "unknown %",
+]
+
+
+def _text(card: MixtureCard) -> str:
+    rows = [
+        [
+            task.name,
+            task.cluster,
+            task.examples,
+            task.capped_at,
+            task.rate,
+            100 * task.share,
+            task.epochs_per_million,
+            task.templates,
+            task.inputs_tokens,
+            task.targets_tokens,
+            _percent(task.share_of_tokens),
+            _percent(task.share_of_loss),
+            _percent(task.unknown_share),
+        ]
+        for task in card.tasks
+    ]
+    total = f"{card.name}: {len(rows)} tasks, total rate {card.total_rate:,.6g}"
+    if card.vocabulary is not None:
+        unknown = _percent(card.unknown_share) or 0.0
+        total += f"; tokens in vocabulary '{card.vocabulary}', {unknown:.3g}% unknown"
+    return f"{table(_HEADER, rows)}\n{total}"
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
