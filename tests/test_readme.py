@@ -67,9 +67,7 @@ def test_its_page_of_verbs_is_the_parsers() -> None:
         shown[verb] = set(re.findall(r"(?<![\w-])--?[a-zA-Z_]+", flags)) - {"--gin"}
     assert set(shown) == set(cli.VERBS)
     for verb in cli.VERBS:
-        declared = {
-            flag for action in cli.parser(verb)._actions for flag in action.option_strings
-        }
+        declared = {flag for action in cli.parser(verb)._actions for flag in action.option_strings}
         assert shown[verb] == declared - {"-h", "--help", "--json"}, verb
 
 
@@ -88,7 +86,5 @@ def test_every_command_that_the_interface_has_is_stable() -> None:
         "report": "--html --json",
     }
     for verb, flags in stable.items():
-        declared = {
-            flag for action in cli.parser(verb)._actions for flag in action.option_strings
-        }
+        declared = {flag for action in cli.parser(verb)._actions for flag in action.option_strings}
         assert set(flags.split()) <= declared

@@ -68,7 +68,7 @@ def f1(references: References, predictions: Predictions, options: Sequence[str] 
     if num_classes != 2:
         return {"f1": macro_f1(references, predictions, options)["macro_f1"]}
     guess = np.where(guess < 0, 1 - truth, guess)
-    return {"f1": 100.0 * float(f1_score(truth, guess, zero_division=0.0))}
+    return {"f1": 100.0 * float(f1_score(truth, guess, zero_division=0))}
 
 
 def macro_f1(
@@ -79,7 +79,7 @@ def macro_f1(
 
     truth, guess, num_classes = _labels(references, predictions, options)
     labels = list(range(num_classes))
-    value = f1_score(truth, guess, labels=labels, average="macro", zero_division=0.0)
+    value = f1_score(truth, guess, labels=labels, average="macro", zero_division=0)
     return {"macro_f1": 100.0 * float(value)}
 
 
@@ -142,7 +142,11 @@ def bleu(references: References, predictions: Predictions) -> Figures:
     most = max(len(reference) for reference in references)
     streams = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
     score = corpus_bleu(
-        list(predictions), streams, smooth_method="exp", smooth_value=0.0, tokenize="intl"
+        list(predictions),
+        streams,  # pyrefly: ignore  # None, for a missing reference, is in its documentation
+        smooth_method="exp",
+        smooth_value=0.0,
+        tokenize="intl",
     )
     return {"bleu": float(score.score)}
 

@@ -287,8 +287,8 @@ class T5(nnx.Module):
 
     def _attend(self, attention: Attention, y_BTD, keys_values, mask, bias, key):
         rate = self.config.dropout_rate
-        q = attention.queries(y_BTD)
-        y = attend(q, *keys_values, mask, bias, dropout_key=key, dropout_rate=rate)
+        q, (k, v) = attention.queries(y_BTD), keys_values
+        y = attend(q, k, v, mask, bias, dropout_key=key, dropout_rate=rate)
         return merge_heads(y, attention.out)
 
     def _final(self, x_BTD, scale_D, dropout_key):

@@ -7,7 +7,32 @@ from flanmix.spec.typography import detokenize, one_line, unescape
 TOKENS = "it is n't 's `` '' \" , . ! ? ; -LRB- -RRB- ( ) $ 5 % ' ' dogs the a-b"
 PENN = st.lists(
     st.sampled_from(
-        ["it", "is", "n't", "'s", "``", "''", '"', ",", ".", "!", "?", ";", "-LRB-", "-RRB-", "(", ")", "$", "5", "%", "'", "'", "dogs", "the", "a-b"]
+        [
+            "it",
+            "is",
+            "n't",
+            "'s",
+            "``",
+            "''",
+            '"',
+            ",",
+            ".",
+            "!",
+            "?",
+            ";",
+            "-LRB-",
+            "-RRB-",
+            "(",
+            ")",
+            "$",
+            "5",
+            "%",
+            "'",
+            "'",
+            "dogs",
+            "the",
+            "a-b",
+        ]
     ),
     max_size=20,
 ).map(" ".join)
