@@ -29,21 +29,27 @@ _OFFSET = 3
 
 
 class Vocabulary(Protocol):
-    """What the loader and the evaluator need of a vocabulary.
+    """What the loader and the evaluator need of a vocabulary."""
 
-    Attributes:
-        size: number of ids.
-        pad_id: always 0.
-        eos_id: id that ends a text.
-        unk_id: id of what the vocabulary cannot hold.
-        bos_id: id that begins a decoder's sequence, or None where 0 does (T5).
-    """
+    @property
+    def size(self) -> int:
+        """Number of ids."""
 
-    size: int
-    pad_id: int
-    eos_id: int
-    unk_id: int
-    bos_id: int | None
+    @property
+    def pad_id(self) -> int:
+        """Always 0."""
+
+    @property
+    def eos_id(self) -> int:
+        """Id that ends a text."""
+
+    @property
+    def unk_id(self) -> int:
+        """Id of what the vocabulary cannot hold."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """Id that begins a decoder's sequence, or None where 0 does (T5)."""
 
     @property
     def padded_size(self) -> int:
