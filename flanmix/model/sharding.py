@@ -17,6 +17,7 @@ devices that do not exist here.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
@@ -111,6 +112,14 @@ def constrain(
     if mesh.are_all_axes_explicit:
         return jax.reshard(x, partition)
     return jax.lax.with_sharding_constraint(x, partition)
+
+
+def shardings(abstract: Any, mesh: Mesh) -> Any:
+    """Returns how the leaves of an abstract tree are placed on `mesh`.
+
+    The tree comes from `jax.eval_shape` under that mesh; restoring a checkpoint needs the result.
+    """
+    return jax.tree.map(lambda leaf: NamedSharding(mesh, leaf.sharding.spec), abstract)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -30,7 +30,7 @@ def run(model, batch, tokens_BT):
 @pytest.mark.parametrize("kind", [{}, {"mlp": "relu", "tied_head": True}])
 def test_t5_decodes_what_it_was_taught(kind):
     model = model_of(t5_config(**kind))
-    batch = t5_batch(lengths=[(7, 6), (3, 6), (9, 6)])
+    batch = t5_batch([[(7, 7)], [(3, 7)], [(9, 7)]])
     stepped = run(model, batch, batch["decoder_input_tokens"][:, 1:])
     np.testing.assert_allclose(stepped, forward(model, batch), atol=1e-5)
 
@@ -60,7 +60,11 @@ def test_decoder_decodes_what_it_was_taught(kind):
 
 def test_a_row_of_padding_decodes_to_finite_logits():
     """The last batch of an evaluation is filled up with empty rows."""
-    batch = t5_batch(lengths=[(7, 6), (0, 0)])
-    assert np.isfinite(run(model_of(t5_config()), batch, batch["decoder_input_tokens"])).all()
-    batch = decoder_batch([[5], []])
-    assert np.isfinite(run(model_of(decoder_config()), batch, batch["decoder_input_tokens"])).all()
+    batch = t5_batch([[(7, 7)], [], []])
+    assert np.isfinite(
+        run(model_of(t5_config()), batch, batch["decoder_input_tokens"][:, 1:])
+    ).all()
+    batch = decoder_batch([[5], [], []], width=8)
+    assert np.isfinite(
+        run(model_of(decoder_config()), batch, batch["decoder_input_tokens"][:, :4])
+    ).all()

@@ -3,12 +3,18 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flanmix.model.decoder import DecoderConfig
 from flanmix.model.t5 import T5Config
 
 VOCABULARY = 128
+
+# Two examples in the first row and padding after them, one in the second, none in the third. (The
+# tests share configurations and shapes where they can, because a shape costs a compilation.)
+T5_PACKED = [[(5, 3), (4, 4)], [(9, 6)], []]
+DECODER_PACKED = [[6, 4], [9], []]
 
 
 def t5_config(**changes) -> T5Config:
@@ -22,20 +28,48 @@ def decoder_config(**changes) -> DecoderConfig:
 
 
 @functools.cache
-def model_of(config, seed: int = 0):
-    return jax.jit(config.init)(jax.random.key(seed))
+def model_of(config):
+    """A model with drawn parameters, norms and biases too; without the compilation of `init`."""
+    generator = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        noise = generator.normal(size=leaf.shape).astype(np.float32)
+        if "norm" in jax.tree_util.keystr(path):
+            return jnp.asarray(1 + 0.1 * noise)
+        return jnp.asarray(noise * leaf.shape[-2] ** -0.5)
+
+    abstract = jax.eval_shape(config.init, jax.random.key(0))
+    return jax.tree_util.tree_map_with_path(draw, abstract)
 
 
-forward = jax.jit(lambda model, batch: model(batch))
+@jax.jit
+def forward(model, batch):
+    return model(batch)
+
+
+def loss(model, batch):
+    """The mean negative log-likelihood of the targets."""
+    log_probabilities = jax.nn.log_softmax(model(batch))
+    targets = jax.nn.one_hot(batch["decoder_target_tokens"], VOCABULARY)
+    weights = batch["decoder_loss_weights"]
+    return -((log_probabilities * targets).sum(-1) * weights).sum() / weights.sum()
+
+
+loss_and_gradients = jax.jit(jax.value_and_grad(loss))
+
+
+def assert_trees_close(got, expected, tolerance: float = 1e-5) -> None:
+    got, expected = jax.tree.leaves(got), jax.tree.leaves(expected)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=tolerance, atol=tolerance)
 
 
 def example(length: int, salt: int) -> np.ndarray:
     return np.random.default_rng([length, salt]).integers(1, VOCABULARY, length)
 
 
-def lay_out(rows: list[list[np.ndarray]], width: int | None = None):
+def lay_out(rows: list[list[np.ndarray]], width: int):
     """Packs texts into rows: tokens, segment ids, positions."""
-    width = width or max(1, *(sum(map(len, row)) for row in rows))
     tokens, segments, positions = np.zeros((3, len(rows), width), np.int32)
     for index, row in enumerate(rows):
         start = 0
@@ -51,9 +85,8 @@ def shift_right(targets: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.where(positions == 0, 0, shifted).astype(np.int32)
 
 
-def t5_batch(lengths=None, packed=None, widths=(None, None)) -> dict[str, np.ndarray]:
-    """One example a row from `lengths` [(inputs, targets)], or several from `packed` [[(i, t)]]."""
-    packed = packed or [[pair] if any(pair) else [] for pair in lengths]
+def t5_batch(packed, widths=(9, 7)) -> dict[str, np.ndarray]:
+    """Rows of examples by the lengths of inputs and targets: [[(inputs, targets)]]."""
     inputs = lay_out([[example(i, 0) for i, _ in row] for row in packed], widths[0])
     targets = lay_out([[example(t, 1) for _, t in row] for row in packed], widths[1])
     batch = {}
@@ -66,7 +99,7 @@ def t5_batch(lengths=None, packed=None, widths=(None, None)) -> dict[str, np.nda
     return batch
 
 
-def decoder_batch(packed, prefixes=None, width=None) -> dict[str, np.ndarray]:
+def decoder_batch(packed, prefixes=None, width=12) -> dict[str, np.ndarray]:
     """Texts of the lengths in `packed` [[length]]; loss after each one's prefix."""
     prefixes = prefixes or [[length // 2 for length in row] for row in packed]
     targets, segments, positions = lay_out([[example(n, 2) for n in row] for row in packed], width)
