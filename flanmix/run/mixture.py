@@ -4,21 +4,19 @@
     rte   nli          2290          -  2290      3.1      13.6         10  78  2.0       2.9
 
 `share` is of examples; `epochs/M` is how often each record is seen in a million examples: a run of
-N examples makes N / 1e6 times as many. Tokens are measured on a seeded sample of each task's
-prepared records, drawn and rendered as the loader does it; `loss %` is the share of the loss, which
-is that of the target tokens times the task's loss weight. Without a store nothing is counted, and a
+N examples makes N / 1e6 times as many. Tokens are measured on a sample of each task's prepared
+records, read as the loader reads them; `loss %` is the share of the loss, which is that of the
+target tokens times the task's loss weight. Without a store nothing is counted, and a
 proportional rate is 1.
 """
 
 import argparse
-import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flanmix.data.randomness import fold
 from flanmix.errors import UserError
 from flanmix.run.table import print_json, table
 from flanmix.spec.catalogue import Catalogue, default_catalogue
@@ -198,54 +196,23 @@ def _caps(name: str, catalogue: Catalogue) -> dict[str, int]:
 def _measured(
     card: TaskCard, task: MixtureTask, store: "Store", vocabulary: "Vocabulary"
 ) -> TaskCard:
-    """The line with its tokens, by a sample of the task's training records."""
-    from flanmix.data.tokens import Lengths, tokenize
+    """The line with its tokens, by the first samples that a loader would take of the task."""
+    from flanmix.data.examples import ExampleReader
+    from flanmix.data.tokens import Lengths
 
-    pairs = _sample_pairs(task, store) if task.examples else []
-    if not pairs:
+    if not task.examples:
         return card
-    endless = Lengths(2**30, 2**30)
-    count = len(pairs)
-    examples = tokenize(pairs, [0] * count, [1.0] * count, vocabulary, endless)
+    alone, endless = Mixture(card.name, (task,)), Lengths(2**30, 2**30)
+    reader = ExampleReader(alone, store, vocabulary, endless)
+    examples = reader.read(range(min(_SAMPLE, task.examples)))
     inputs = sum(len(example.inputs) for example in examples)
     targets = sum(len(example.targets) for example in examples)
     return replace(
         card,
-        inputs_tokens=inputs / count,
-        targets_tokens=targets / count,
+        inputs_tokens=inputs / len(examples),
+        targets_tokens=targets / len(examples),
         unknown_share=sum(example.unknown for example in examples) / (inputs + targets),
     )
-
-
-def _sample_pairs(task: MixtureTask, store: "Store") -> list[Any]:
-    from flanmix.data.fewshot import exemplars, wants_exemplars
-    from flanmix.data.render import draw, render
-
-    spec = task.spec
-    reader = store.open(spec, "train")
-    places = random.Random(fold(0, "card", spec.name)).sample(
-        range(len(reader)), min(_SAMPLE, len(reader))
-    )
-    pairs = []
-    for place, record in zip(places, reader.__getitems__(places), strict=True):
-        drawn = draw(spec, record, task.templates, 0, 0)
-        if drawn is None:
-            continue
-        template, reference = drawn
-        shown = ()
-        if wants_exemplars(0, spec.name, 0, record.id, task.few_shot_share):
-            shown = exemplars(
-                spec,
-                record,
-                template,
-                task.few_shot,
-                read=reader.__getitems__,
-                size=len(reader),
-                seed=0,
-                exclude=place,
-            )
-        pairs.append(render(spec, record, template, reference=reference, exemplars=shown))
-    return pairs
 
 
 def _with_shares(tasks: Sequence[TaskCard]) -> tuple[TaskCard, ...]:
