@@ -4,7 +4,7 @@
     prepared sst: train 5,000, test 500 (0.4 MB)
 
 What is there and unchanged is skipped, so that an interrupted run is mended by running it again. A
-task that fails is named with its reason and does not stop the others; the exit code is then 1. Only
+task that fails is named with its reason and does not stop the others; the exit code is then 2. Only
 a full disk stops everything.
 """
 
@@ -41,7 +41,7 @@ class Summary:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Runs the verb; returns 1 if a task failed.
+    """Runs the verb; returns 2 if a task failed.
 
     Raises:
         UserError: for an unknown name, a store that can't be written, or a full disk.
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
     )
     if args.json:
         print(json.dumps(asdict(summary), indent=1))
-    return 1 if summary.failed else 0
+    return 2 if summary.failed else 0
 
 
 def prepare(

@@ -90,7 +90,7 @@ def test_what_fails_is_named_and_the_others_go_on(tasks: Path, prepare, more: tu
     declare(tasks, a1="rows", b1="broken", c1="empty", d1="odd", e1="rows")
     (tasks / "f1.yaml").write_text("name: f1\nversoin: 1\n")
     code, done, err = prepare("mine", *more)
-    assert code == 1
+    assert code == 2
     written = sorted((row["task"], row["split"], row["records"]) for row in done["prepared"])
     assert written == [(t, s, n) for t in ("a1", "e1") for s, n in (("test", 2), ("train", 20))]
     assert all(row["bytes"] > 0 for row in done["prepared"])
@@ -105,7 +105,7 @@ def test_what_fails_is_named_and_the_others_go_on(tasks: Path, prepare, more: tu
     for name in failed:
         assert name in err.splitlines()[-1]
     code, done, _ = prepare("mine", *more)
-    assert code == 1
+    assert code == 2
     assert done["prepared"] == []
     assert done["skipped"] == ["a1", "e1"]
 
@@ -142,7 +142,7 @@ def test_a_damaged_file_is_written_again(tasks: Path, prepare, store: Store):
 def test_a_worker_that_dies_fails_its_task_alone(tasks: Path, prepare, store: Store):
     declare(tasks, a1="rows", b1="dies", c1="rows", d1="rows")
     code, done, _ = prepare("mine", "--workers", "2")
-    assert code == 1
+    assert code == 2
     assert {row["task"] for row in done["prepared"]} == {"a1", "c1", "d1"}
     (failed,) = done["failed"]
     assert failed["task"] == "b1"
