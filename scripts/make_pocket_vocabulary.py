@@ -24,9 +24,9 @@ from flanmix.spec.card import load_card
 from flanmix.spec.code import load_function
 
 POCKET = Path(__file__).resolve().parent.parent / "tasks" / "pocket"
-SIZE = 1024  # at most; it has as many pieces as there are words, characters and bytes
+SIZE = 1280  # at most; it has as many pieces as there are words, characters and bytes
 # Frequent line ends are pieces: an options block costs one piece an option besides its words.
-SYMBOLS = ("\nOptions:\n-", "\n-", "\n")
+SYMBOLS = ["\nOptions:\n-", "\n-", "\n"]
 SPACE = "\u2581"  # SentencePiece's mark of a space
 WORD = re.compile(f"{SPACE}?(?:[A-Za-z]+|[0-9]+|[^A-Za-z0-9{SPACE}])")
 
@@ -39,7 +39,7 @@ def texts() -> Iterator[str]:
         for number, raw in enumerate(records):
             for record in canonicalize(spec, raw, str(number)):
                 pair = render(spec, record, number % len(spec.templates))
-                yield from pair.inputs.split("\n")
+                yield pair.inputs
                 yield pair.targets
 
 
@@ -48,6 +48,7 @@ def seeds(lines: Sequence[str]) -> str:
     counts = Counter(
         piece for line in lines for piece in WORD.findall(SPACE + line.replace(" ", SPACE))
     )
+    del counts["\n"]  # one of the symbols
     for character in sorted({c for piece in counts for c in piece}):
         counts.setdefault(character, 1)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
