@@ -16,9 +16,9 @@ ARCHITECTURES = ("encoder_decoder", "causal", "prefix")
 
 
 @functools.cache
-def tiny_model(architecture: str):
+def tiny_model(architecture: str, vocab_size: int = VOCABULARY):
     """A random model whose logits are far apart, so that no two options tie."""
-    small = dict(vocab_size=VOCABULARY, d_model=16, d_ff=32, num_heads=2, head_dim=8)
+    small = dict(vocab_size=vocab_size, d_model=16, d_ff=32, num_heads=2, head_dim=8)
     if architecture == "encoder_decoder":
         config = T5Config(**small, num_encoder_layers=2, num_decoder_layers=2, dropout_rate=0.0)
     else:

@@ -1,0 +1,38 @@
+"""What can be scored without a model: the figures that a model's scores stand beside.
+
+majority([Record(options=("yes", "no"), answers=("yes",)), ...])  -> ["yes", "yes", ...]
+copies(spec, records)["text"]  ->  each record's field `text`, as if it were the answer
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from flanmix.spec.record import Record
+from flanmix.spec.task import TaskSpec
+
+
+def majority(records: Sequence[Record]) -> list[str]:
+    """The answer of one who always gives the option that is right most often.
+
+    The choice is made on these very records, which makes it the best constant answer. An option
+    counts by its place in the list: with fixed options that is its class, with options of each
+    record's own it is the best constant place.
+    """
+    right = Counter(
+        place
+        for record in records
+        for place, option in enumerate(record.options)
+        if option in record.answers
+    )
+    place = min(right, key=lambda place: (-right[place], place))
+    return [record.options[min(place, len(record.options) - 1)] for record in records]
+
+
+def copies(spec: TaskSpec, records: Sequence[Record]) -> dict[str, list[str]]:
+    """For each field that the scored templates show: that field of every record, as its answer."""
+    shown = set().union(*(spec.templates[i].input_fields for i in spec.forward_templates))
+    return {
+        name: [record.fields[name] for record in records]
+        for name in sorted(spec.fields)
+        if name in shown
+    }

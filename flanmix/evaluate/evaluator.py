@@ -1,0 +1,286 @@
+"""The evaluator: tasks in, scores per template, task, cluster and group out.
+
+    tasks = plan(groups={"seen": mixture, "unseen": other}, limit=100)
+    scores = evaluate(ModelPredictor(model, vocabulary, lengths), tasks, store, step=200)
+    scores.to_json()                       -> what scores.json holds
+    write_scores(run_dir, scores)          -> RUN_DIR/scores/000000200.json, RUN_DIR/scores.json
+
+Every template that is not inverted is scored by itself, on the same records, without exemplars.
+Classification is by rank: the likeliest option is the answer (`accuracy` by summed log-likelihoods,
+`accuracy_normalized` by their mean over tokens). Generation is greedy. A task that several groups
+name is computed once, in the union of their templates.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from flanmix.data.randomness import fold
+from flanmix.data.reader import RecordReader
+from flanmix.data.render import TextPair, eligible_templates, render
+from flanmix.data.store import Store
+from flanmix.errors import UserError
+from flanmix.evaluate import metrics
+from flanmix.evaluate.baselines import copies, majority
+from flanmix.evaluate.predictor import Predictor
+from flanmix.evaluate.scores import Best, Figures, Sample, Scores, TaskScores
+from flanmix.spec.metrics import primary_key
+from flanmix.spec.mixture import Mixture
+from flanmix.spec.record import Record
+from flanmix.spec.task import TaskSpec
+
+SELECTION = 200  # validation records that choose the best template (Wei et al. 2022, section 3)
+_CHUNK = 4096  # pairs that are rendered and computed at a time
+
+
+@dataclass(frozen=True)
+class EvalTask:
+    """A task to score.
+
+    Attributes:
+        spec: the task.
+        templates: numbers of the templates, none of them inverted.
+        split: which records.
+        limit: how many of them, drawn once and for all; None for all.
+        groups: the groups that it belongs to, each with its templates.
+
+    Raises:
+        ValueError: for no template, or an inverted one.
+    """
+
+    spec: TaskSpec
+    templates: tuple[int, ...]
+    split: str = "test"
+    limit: int | None = None
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        forward = self.spec.forward_templates
+        if not self.templates or not set(self.templates) <= set(forward):
+            raise ValueError(
+                f"task '{self.spec.name}': templates is {list(self.templates)}: at least one of "
+                f"{list(forward)}, which are not inverted"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit is {self.limit}: at least 1, or None for all")
+
+
+class _Answered(NamedTuple):
+    """Pairs with the answers that came, in order, and how many inputs were cut."""
+
+    records: list[Record]
+    pairs: list[TextPair]
+    texts: list[str]
+    normalized: list[str]
+    trimmed: int
+
+
+def plan(groups: Mapping[str, Mixture], limit: int | None = None) -> list[EvalTask]:
+    """Works out what to score for groups of tasks: each mixture's tasks and templates, once.
+
+    A task is scored on its test split, or on validation where it has no test split.
+
+    Args:
+        groups: mixtures by the name of their group.
+        limit: most records of a task.
+
+    Raises:
+        UserError: for a task that has neither split, or only inverted templates here.
+    """
+    tasks: dict[str, EvalTask] = {}
+    for group, mixture in groups.items():
+        for member in mixture.tasks:
+            spec = member.spec
+            forward = tuple(i for i in member.templates if i in spec.forward_templates)
+            if not forward:
+                raise UserError(
+                    f"mixture '{mixture.name}': all templates of task '{spec.name}' in it are "
+                    "inverted, and those are not scored; name another"
+                )
+            split = next((s for s in ("test", "validation") if spec.splits.get(s)), None)
+            if split is None:
+                raise UserError(f"task '{spec.name}' has neither a test nor a validation split")
+            task = tasks.get(spec.name) or EvalTask(spec, forward, split, limit)
+            union = tuple(sorted({*task.templates, *forward}))
+            named = {**task.groups, group: forward}
+            tasks[spec.name] = replace(task, templates=union, groups=named)
+    return [tasks[name] for name in sorted(tasks)]
+
+
+def evaluate(
+    predictor: Predictor,
+    tasks: Sequence[EvalTask],
+    store: Store,
+    *,
+    step: int = 0,
+    selection: int = 0,
+    num_samples: int = 3,
+    allow_missing: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Scores:
+    """Scores tasks.
+
+    Args:
+        predictor: what answers.
+        tasks: what to score, each name once.
+        store: where the tasks are prepared.
+        step: the training step that the scores belong to.
+        selection: most validation records that choose a task's best template; 0 for no choice.
+        num_samples: questions of each task that are kept with their answers.
+        allow_missing: whether a task that is not in the store is left out and listed; a store that
+            is out of date or corrupt is an error in any case.
+        progress: called with each task's name before it is scored.
+
+    Raises:
+        UserError: for a task whose records are missing, out of date or corrupt.
+    """
+    scored: dict[str, TaskScores] = {}
+    groups: dict[str, dict[str, tuple[int, ...]]] = {}
+    samples: list[Sample] = []
+    missing = []
+    for task in tasks:
+        name = task.spec.name
+        if allow_missing and store.count(task.spec, task.split) is None:
+            missing.append(name)
+            continue
+        if progress is not None:
+            progress(name)
+        scored[name], kept = _score_task(predictor, task, store, selection, num_samples)
+        samples += kept
+        for group, templates in task.groups.items():
+            groups.setdefault(group, {})[name] = templates
+    return Scores(step, scored, groups, missing, samples)
+
+
+def _score_task(
+    predictor: Predictor, task: EvalTask, store: Store, selection: int, num_samples: int
+) -> tuple[TaskScores, list[Sample]]:
+    """Scores one task in all of its templates; also returns samples."""
+    spec = task.spec
+    records = _records(store, task, task.split, task.limit)
+    answered = _ask(predictor, spec, records, task.templates)
+    scores = TaskScores(
+        task=spec.name,
+        cluster=spec.cluster,
+        kind=spec.kind,
+        split=task.split,
+        examples=len(records),
+        primary=primary_key(spec.metrics) or ("accuracy" if spec.has_options else ""),
+        templates={i: _figures(spec, answers) for i, answers in answered.items()},
+        baseline=_baseline(spec, records),
+        trimmed=100.0
+        * sum(answers.trimmed for answers in answered.values())
+        / sum(len(answers.pairs) for answers in answered.values()),
+    )
+    if selection and task.split != "validation" and store.count(spec, "validation"):
+        chosen = _records(store, task, "validation", selection)
+        best = _best(predictor, scores, spec, chosen)
+        scores = replace(scores, best=best)
+    return scores, list(_samples(answered, num_samples))
+
+
+def _records(store: Store, task: EvalTask, split: str, limit: int | None) -> list[Record]:
+    """The split's records, or `limit` of them, drawn by the task's name alone."""
+    reader: RecordReader = store.open(task.spec, split)
+    count = len(reader)
+    if not count:
+        raise UserError(f"task '{task.spec.name}' has no records in its {split} split")
+    if limit is None or limit >= count:
+        return reader.__getitems__(range(count))
+    rng = np.random.default_rng(fold(0, "evaluate", task.spec.name, split))
+    return reader.__getitems__(sorted(rng.permutation(count)[:limit].tolist()))
+
+
+def _ask(
+    predictor: Predictor, spec: TaskSpec, records: Sequence[Record], templates: Sequence[int]
+) -> dict[int, _Answered]:
+    """Asks for every record in every template that fits it; answers by template."""
+    answered = {number: _Answered([], [], [], [], 0) for number in templates}
+    questions = [
+        (number, record)
+        for number in templates
+        for record in records
+        if eligible_templates(spec, record, (number,))
+    ]
+    for start in range(0, len(questions), _CHUNK):
+        chunk = questions[start : start + _CHUNK]
+        pairs = [render(spec, record, number) for number, record in chunk]
+        answers = _answers(predictor, spec, [record for _, record in chunk], pairs)
+        for (number, record), pair, answer in zip(chunk, pairs, answers, strict=True):
+            text, normalized, trimmed = answer
+            so_far = answered[number]
+            so_far.records.append(record)
+            so_far.pairs.append(pair)
+            so_far.texts.append(text)
+            so_far.normalized.append(normalized)
+            answered[number] = so_far._replace(trimmed=so_far.trimmed + trimmed)
+    for number in templates:
+        if not answered[number].pairs:
+            raise UserError(
+                f"task '{spec.name}': template {number} fits none of its records: the optional "
+                "field that it uses is always empty"
+            )
+    return answered
+
+
+def _answers(
+    predictor: Predictor, spec: TaskSpec, records: Sequence[Record], pairs: Sequence[TextPair]
+) -> Iterator[tuple[str, str, bool]]:
+    """For each pair the answer, the answer by mean log-likelihood, and whether it was cut."""
+    if spec.has_options:
+        for record, choice in zip(records, predictor.choose(pairs), strict=True):
+            options = record.options
+            yield options[choice.option], options[choice.normalized], choice.trimmed
+    else:
+        for answer in predictor.write(pairs):
+            yield answer.text, answer.text, answer.trimmed
+
+
+def _figures(spec: TaskSpec, answers: _Answered) -> Figures:
+    """All figures of one template; those of the accuracy always, where there are options."""
+    if not spec.has_options:
+        references = [pair.references for pair in answers.pairs]
+        return metrics.score(spec.metrics, references, answers.texts)
+    references = [record.answers for record in answers.records]
+    names = [*spec.metrics, *({"accuracy"} - set(spec.metrics))]
+    figures = metrics.score(names, references, answers.texts, spec.options)
+    mean = metrics.accuracy(references, answers.normalized)["accuracy"]
+    return {**figures, "accuracy_normalized": mean}
+
+
+def _baseline(spec: TaskSpec, records: Sequence[Record]) -> Figures:
+    """The majority class's figures, or the best that copying one field of the input reaches."""
+    references = [record.answers for record in records]
+    if spec.has_options:
+        names = [*spec.metrics, *({"accuracy"} - set(spec.metrics))]
+        return metrics.score(names, references, majority(records), spec.options)
+    every = [
+        metrics.score(spec.metrics, references, texts) for texts in copies(spec, records).values()
+    ]
+    key = primary_key(spec.metrics)
+    return max(every, key=lambda figures: figures.get(key, 0.0), default={})
+
+
+def _best(
+    predictor: Predictor, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]
+) -> Best | None:
+    """The template with the greatest primary figure on validation records; the first of equals."""
+    if not scores.primary:
+        return None
+    answered = _ask(predictor, spec, records, tuple(scores.templates))
+    values = {i: _figures(spec, answers)[scores.primary] for i, answers in answered.items()}
+    chosen = min(values, key=lambda number: (-values[number], number))
+    return Best(chosen, values[chosen], scores.templates[chosen])
+
+
+def _samples(answered: Mapping[int, _Answered], count: int) -> Iterator[Sample]:
+    """Some questions, each of another template and another record as far as there are."""
+    templates = list(answered)
+    for number in range(count):
+        answers = answered[templates[number % len(templates)]]
+        if number < len(answers.pairs):
+            pair = answers.pairs[number]
+            output = answers.texts[number]
+            yield Sample(pair.task, pair.template, pair.inputs, pair.targets, output)

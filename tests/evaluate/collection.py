@@ -1,0 +1,122 @@
+"""Four small tasks in a store, and predictors that need no model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flanmix.data.render import TextPair
+from flanmix.data.store import Store
+from flanmix.evaluate.predictor import Answer, Choice
+from flanmix.spec.mixture import Mixture, MixtureTask
+from flanmix.spec.record import Record
+from flanmix.spec.task import Source, TaskSpec
+from flanmix.spec.template import Template
+
+WORDS = ["river", "stone", "lamp", "green", "walk", "seven", "quiet", "paper", "moon", "under"]
+
+
+def spec(name: str, cluster: str, templates: Sequence[Template], **changes) -> TaskSpec:
+    values = {
+        "name": name,
+        "collection": "small",
+        "cluster": cluster,
+        "version": 1,
+        "kind": "generation",
+        "source": Source("jsonl", "."),
+        "splits": {"train": None, "validation": "v.jsonl", "test": "t.jsonl"},
+        "fields": {"text": "text", "note": "note"},
+        "answer": "answer",
+        "templates": tuple(templates),
+        "metrics": ("exact_match",),
+        "optional": ("note",),
+    }
+    return TaskSpec(**(values | changes))
+
+
+ASK = (Template("Say: {text}\n{options}"), Template("{choices}? {text}", "It is {answer}"))
+TELL = (
+    Template("Tell of {text}"),
+    Template("{text}. {note}"),
+    Template("Now {text}", "<{answer}>"),
+)
+TURNED = Template("What is {answer}?", "{text}", inverted=True)
+
+SPECS = {
+    task.name: task
+    for task in (
+        spec(
+            "fixed",
+            "choosing",
+            (*ASK, TURNED),
+            kind="classification",
+            options=("no", "yes"),
+            metrics=("f1", "accuracy"),
+        ),
+        spec(
+            "own",
+            "choosing",
+            ASK,
+            kind="classification",
+            option_fields=("a", "b", "c"),
+            metrics=("accuracy",),
+        ),
+        spec("copied", "telling", (*TELL, TURNED), metrics=("rouge", "bleu", "squad")),
+        spec("several", "telling", TELL, metrics=("trivia_qa", "exact_match", "edit_distance")),
+    )
+}
+
+
+def records(task: TaskSpec, split: str, count: int) -> list[Record]:
+    made = []
+    for i in range(count):
+        words = [WORDS[(i * 7 + j * (i % 5 + 1)) % len(WORDS)] for j in range(5 + i % 3)]
+        options = task.options
+        if task.name == "own":
+            options = (f"{words[0]} a", f"{words[1]} b", f"{words[2]} c")
+        if options:
+            answers = (options[i * i % len(options)],)
+        elif task.name == "copied":
+            answers = (" ".join(words),)
+        else:
+            answers = (words[0], words[1] + " " + words[2])
+        fields = {"text": " ".join(words), "note": f"note {i}" if i % 3 else ""}
+        made.append(Record(f"{split}-{i}", fields, answers, options))
+    return made
+
+
+def prepare(root: Path, count: int = 12) -> Store:
+    store = Store(root)
+    for task in SPECS.values():
+        for split in ("validation", "test"):
+            store.write(task, split, records(task, split, count))
+    return store
+
+
+def mixture(name: str, tasks: Sequence[str], templates: Sequence[int] | None = None) -> Mixture:
+    members = []
+    for task in sorted(tasks):
+        numbers = templates or range(len(SPECS[task].templates))
+        members.append(MixtureTask(SPECS[task], 1.0, 1, tuple(numbers)))
+    return Mixture(name, tuple(members))
+
+
+class Oracle:
+    """Knows every answer; `wrong` templates get none right."""
+
+    def __init__(self, wrong: Sequence[int] = ()) -> None:
+        self.wrong = wrong
+        self.asked: list[TextPair] = []
+
+    def choose(self, pairs: Sequence[TextPair]) -> list[Choice]:
+        self.asked += pairs
+        choices = []
+        for pair in pairs:
+            right = pair.options.index(pair.targets)
+            option = (right + (pair.template in self.wrong)) % len(pair.options)
+            choices.append(Choice(option, right))
+        return choices
+
+    def write(self, pairs: Sequence[TextPair]) -> list[Answer]:
+        self.asked += pairs
+        return [
+            Answer("" if pair.template in self.wrong else pair.references[-1]) for pair in pairs
+        ]
