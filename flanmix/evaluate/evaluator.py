@@ -281,6 +281,7 @@ def _samples(answered: Mapping[int, _Answered], count: int) -> Iterator[Sample]:
     for number in range(count):
         answers = answered[templates[number % len(templates)]]
         if number < len(answers.pairs):
-            pair = answers.pairs[number]
+            pair, record = answers.pairs[number], answers.records[number]
             output = answers.texts[number]
-            yield Sample(pair.task, pair.template, pair.inputs, pair.targets, output)
+            right = output in (record.answers if record.options else pair.references)
+            yield Sample(pair.task, pair.template, pair.inputs, pair.targets, output, right)

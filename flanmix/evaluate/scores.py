@@ -42,13 +42,14 @@ class Best:
 
 @dataclass(frozen=True)
 class Sample:
-    """One question, what was asked for and what came."""
+    """One question, what was asked for and what came; an option's text for a choice of options."""
 
     task: str
     template: int
     inputs: str
     target: str
     output: str
+    right: bool
 
 
 @dataclass(frozen=True)
