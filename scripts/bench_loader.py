@@ -3,9 +3,9 @@
     python scripts/bench_loader.py --store runs/quickstart/store --mixture pocket
     python scripts/bench_loader.py --synthetic 1836
 
-All the work is one process's: reading, rendering, tokenizing, packing, stacking. CPU seconds are of
-the whole process (threads included), so a busy machine does not change them much. With `--synthetic`
-a store of that many small tasks is written first, into a folder that is deleted at the end.
+All the work is one process's: reading, rendering, tokenizing, packing, stacking. CPU seconds are
+of the whole process, threads included, so a busy machine does not change them much. With
+`--synthetic`, a store of that many small tasks is written first, into a temporary folder.
 """
 
 import argparse
@@ -122,7 +122,9 @@ def _synthetic(folder: Path, tasks: int):
             metrics=("exact_match",),
         )
         records = [
-            Record(f"train-{i}", {"text": f"{number} {i} " + "some words " * (i % 12 + 1)}, (f"{i}",))
+            Record(
+                f"train-{i}", {"text": f"{number} {i} " + "some words " * (i % 12 + 1)}, (f"{i}",)
+            )
             for i in range(50)
         ]
         store.write(spec, "train", records)

@@ -134,14 +134,15 @@ class ExampleReader:
 
     def _fetch(self, wanted: Sequence[tuple[int, int]], split: str) -> list[Record]:
         """Records by (task, position), each task's in one go."""
-        by_task: dict[int, dict[int, Record | None]] = {}
+        by_task: dict[int, set[int]] = {}
         for task, position in wanted:
-            by_task.setdefault(task, {})[position] = None
+            by_task.setdefault(task, set()).add(position)
+        found: dict[tuple[int, int], Record] = {}
         for task, places in by_task.items():
             positions = sorted(places)
             records = self._reader(task, split).__getitems__(positions)
-            by_task[task] = dict(zip(positions, records, strict=True))
-        return [by_task[task][position] for task, position in wanted]
+            found.update(((task, p), record) for p, record in zip(positions, records, strict=True))
+        return [found[place] for place in wanted]
 
     def _query(self, sample: Sample, record: Record) -> _Query:
         task = self.mixture.tasks[sample.task]

@@ -17,12 +17,15 @@ A thread works ahead of the training step. The features are listed in `packing`.
 
 import hashlib
 import math
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import grain
 import numpy as np
 from grain.experimental import ThreadPrefetchIterDataset
+from jaxtyping import Int64
 
 from flanmix.data.examples import TRAIN, ExampleReader
 from flanmix.data.packing import Features
@@ -35,6 +38,8 @@ from flanmix.spec.mixture import Mixture
 
 if TYPE_CHECKING:
     import jax
+
+# S: streams; K: numbers in a stream's state.
 
 _MOST_STREAMS = 16
 _BATCHES_AHEAD = 2
@@ -130,7 +135,9 @@ class Loader:
         own = [Stream(self._reader, number, streams, config.pack) for number in numbers]
         rows = HostRows(own, config.batch_size // streams)
         ahead = ThreadPrefetchIterDataset(rows, prefetch_buffer_size=_BATCHES_AHEAD)
-        self._iterator = iter(ahead)
+        self._open = [iter(ahead)]
+        # At the interpreter's end too, while the libraries that the thread uses are still there.
+        self._finalizer = weakref.finalize(self, _close, self._open)
 
     def __iter__(self) -> "Loader":
         return self
@@ -139,15 +146,15 @@ class Loader:
         """This host's rows of the next global batch; raises UserError for a corrupt store."""
         return next(self._iterator)
 
-    def state(self) -> np.ndarray:
-        """Position after the last batch handed out, i64[streams of this host, k]."""
+    def state(self) -> Int64[np.ndarray, "S K"]:
+        """Position after the last batch handed out: the states of this host's streams."""
         return self._iterator.get_state()["streams"].copy()
 
-    def restore(self, states: np.ndarray) -> None:
+    def restore(self, states: Int64[np.ndarray, "S K"]) -> None:
         """Goes to a position.
 
         Args:
-            states: `state()` of all hosts, joined in order: i64[streams, k].
+            states: `state()` of all hosts, joined in order: the states of all streams.
 
         Raises:
             UserError: if it is the position of a run with another number of streams.
@@ -172,8 +179,19 @@ class Loader:
         }
 
     def close(self) -> None:
-        """Stops the thread that works ahead."""
-        self._iterator.close()
+        """Ends the thread that works ahead; the loader cannot be used any more."""
+        self._finalizer()
+
+    @property
+    def _iterator(self) -> grain.DatasetIterator[Features]:
+        if not self._open:
+            raise ValueError("the loader is closed")
+        return self._open[0]
+
+
+def _close(iterators: list[grain.DatasetIterator[Features]]) -> None:
+    """Stops the thread that works ahead, and lets go of its iterator."""
+    iterators.pop().close()
 
 
 def row_digests(features: Mapping[str, np.ndarray]) -> list[bytes]:

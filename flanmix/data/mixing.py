@@ -24,8 +24,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int64
 
 from flanmix.data.randomness import fold
+
+# N: tasks.
 
 WINDOW = 1024
 _CACHED_WINDOWS = 64
@@ -81,8 +84,8 @@ class SampleOrder:
         self._windows: OrderedDict[int, _Window] = OrderedDict()
         self._shuffles: OrderedDict[tuple[int, int], np.ndarray | int] = OrderedDict()
 
-    def counts(self, samples: int) -> np.ndarray:
-        """How many of the first `samples` samples each task has, by the tree; i64[tasks].
+    def counts(self, samples: int) -> Int64[np.ndarray, " N"]:
+        """How many of the first `samples` samples each task has, by the tree.
 
         Exact at whole windows; within one, the samples' order is that of its permutation.
         """

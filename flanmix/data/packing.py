@@ -28,19 +28,22 @@ twice, once by the tightest fit and once by the best balanced one, and the fulle
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Int64
 
 from flanmix.data.tokens import Example, Lengths
+
+# P: pending examples.
 
 POOL = 64  # pending examples to choose from; a stream's state holds their numbers
 
 Features = dict[str, np.ndarray]
 
 
-def choose_row(sizes: np.ndarray, room: tuple[int, int]) -> list[int]:
+def choose_row(sizes: Int64[np.ndarray, "P 2"], room: tuple[int, int]) -> list[int]:
     """Chooses which pending examples make the next row.
 
     Args:
-        sizes: i64[n, 2], tokens of the inputs and targets of each, oldest first; each fits `room`.
+        sizes: tokens of the inputs and targets of each, oldest first; each fits `room`.
         room: tokens of an empty row's two sides (the second is 0 for decoder-only).
 
     Returns:

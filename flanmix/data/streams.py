@@ -13,22 +13,25 @@ A restored stream reads its pending samples again and goes on with the same rows
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import grain
 import numpy as np
+from jaxtyping import Int64
 
 from flanmix.data.examples import ExampleReader
 from flanmix.data.packing import POOL, Features, choose_row, pack_row
 from flanmix.data.tokens import Example
 from flanmix.errors import UserError
 
+# S: streams; K: STATE_WIDTH, numbers in a stream's state.
+
 STATE_WIDTH = 1 + POOL
 READ_AHEAD = 64
 
 
-def new_states(streams: int) -> np.ndarray:
+def new_states(streams: int) -> Int64[np.ndarray, "S K"]:
     """The state of each stream before its first row, i64[streams, STATE_WIDTH]."""
     states = np.full((streams, STATE_WIDTH), -1, np.int64)
     states[:, 0] = 0
@@ -92,7 +95,7 @@ class StreamIterator(grain.DatasetIterator[Features]):
             self._pending.append(self._taken)
             self._taken += 1
 
-    def _read(self, numbers: Any) -> list[Example]:
+    def _read(self, numbers: Sequence[int]) -> list[Example]:
         stream = self._stream
         return stream.reader.read([stream.number + stream.streams * k for k in numbers])
 
@@ -122,35 +125,37 @@ class HostRows(grain.IterDataset[Features]):
 
     def __init__(self, streams: list[Stream], rows: int) -> None:
         super().__init__(streams)
+        self.streams = streams
         self.rows = rows
 
     def __iter__(self) -> "HostRowsIterator":
-        return HostRowsIterator([iter(stream) for stream in self.parents], self.rows)
+        return HostRowsIterator([iter(stream) for stream in self.streams], self.rows)
 
 
 class HostRowsIterator(grain.DatasetIterator[Features]):
     """Stacks the streams' rows into arrays of [rows, length]."""
 
-    def __init__(self, streams: list[Iterator[Features]], rows: int) -> None:
+    def __init__(self, streams: list[StreamIterator], rows: int) -> None:
         super().__init__(streams)
+        self._streams = streams
         self._rows = rows
 
     def __next__(self) -> Features:
         """The next batch of rows."""
-        rows = [next(stream) for stream in self._parents for _ in range(self._rows)]
+        rows = [next(stream) for stream in self._streams for _ in range(self._rows)]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def get_state(self) -> dict[str, Any]:
         """The streams' states: `{"streams": i64[streams, STATE_WIDTH]}`."""
-        return {"streams": np.stack([s.get_state()["stream"] for s in self._parents])}
+        return {"streams": np.stack([s.get_state()["stream"] for s in self._streams])}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Goes to the streams' states."""
-        for stream, values in zip(self._parents, state["streams"], strict=True):
+        for stream, values in zip(self._streams, state["streams"], strict=True):
             stream.set_state({"stream": values})
 
 
-def check_states(states: np.ndarray, streams: int) -> np.ndarray:
+def check_states(states: np.ndarray, streams: int) -> Int64[np.ndarray, "S K"]:
     """Checks that an array holds the states of all streams of this run.
 
     Args:
