@@ -10,7 +10,8 @@ from flanmix.data.streams import STATE_WIDTH, HostRows, Stream, check_states, ne
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError
-from flanmix.spec.mixture import Mixture
+from flanmix.spec.mixture import Mixture, MixtureTask
+from flanmix.spec.record import Record
 from tests.data.small_mixture import prepare, specs
 
 
@@ -123,16 +124,16 @@ def test_mistakes_are_named(small, tmp_path):
     store_of_empty = prepare(tmp_path)[1]
     store_of_empty.write(empty, "train", [])
     task = mixture.tasks[1]
-    one = Mixture("one", (type(task)(empty, 1.0, 0, (0,)),))
+    one = Mixture("one", (MixtureTask(empty, 1.0, 0, (0,)),))
     with pytest.raises(UserError, match="'long' has no records"):
         reader((one, store_of_empty))
-    stale = Mixture("one", (type(task)(task.spec, 1.0, 7, (0,)),))
+    stale = Mixture("one", (MixtureTask(task.spec, 1.0, 7, (0,)),))
     with pytest.raises(UserError, match="40 records in its store"):
         reader((stale, store)).read([0])
-    unfit = Mixture("one", (type(task)(task.spec, 1.0, 40, (2,)),))
+    unfit = Mixture("one", (MixtureTask(task.spec, 1.0, 40, (2,)),))
     with pytest.raises(UserError, match=r"task 'long', record train-\d+: an optional"):
         reader((unfit, store)).read(range(40))
-    absent = Mixture("one", (type(task)(specs()[1], 1.0, None, (0,)),))
+    absent = Mixture("one", (MixtureTask(specs()[1], 1.0, None, (0,)),))
     with pytest.raises(UserError, match="flanmix prepare long"):
         reader((absent, type(store)(tmp_path / "nothing")))
     with pytest.raises(UserError, match="no split 'validation'"):
@@ -149,3 +150,38 @@ def test_states_are_checked():
     states[0, 0] = -1
     with pytest.raises(UserError, match="damaged"):
         check_states(states, 4)
+
+
+ODD = [
+    "{text} {{x}} {",
+    "a\0b",
+    "🙂👩‍👩‍👧",
+    "שלום עולם",
+    "\ud83d alone",
+    "\u202eright",
+    "x" * 10**6,
+    "\n\t",
+]
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "causal", "prefix"])
+def test_odd_texts_go_through_every_template(tmp_path, architecture):
+    store = prepare(tmp_path, few_shot=0)[1]
+    odd = [
+        Record(f"train-{i}", {"text": text, "note": text + "."}, (ODD[i - 1] + "!",))
+        for i, text in enumerate(ODD)
+    ]
+    spec = specs()[1]
+    store.write(spec, "train", odd)
+    one = Mixture("odd", (MixtureTask(spec, 1.0, len(odd), (0, 1, 2)),))
+    lengths = Lengths(128, 32, architecture)
+    stream = iter(Stream(reader((one, store), lengths), 0, 1, True))
+    rows = [next(stream) for _ in range(200)]
+    batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    assert (batch["row_stats"][:, 0] >= 1).all() and batch["row_stats"][:, 1:3].any(axis=0).all()
+    vocabulary = ByteVocabulary()
+    found = {vocabulary.decode(example.inputs) for row in unpack(batch, lengths) for example in row}
+    for text in ODD[:6]:
+        plain = text.encode("utf-8", "replace").decode()
+        wanted = {f"Answer this text: {plain}", f"Do this text: {plain} ({plain}.)"}
+        assert wanted <= found
