@@ -18,7 +18,6 @@ KINDS = {
     "fruit": ("pear", "plum", "lemon", "fig"),
     "vegetable": ("carrot", "leek", "bean", "beet"),
     "tool": ("hammer", "saw", "drill", "spade"),
-    "bird": ("hen", "duck", "parrot", "gull"),
 }
 HOLDERS = (
     ("gift", "present"),
@@ -30,13 +29,18 @@ OWNERS = ("Mia's", "Ana's", "Rosa's", "Tom's", "Ben's", "Leo's")
 LOOKS = ("old", "new", "small", "big", "red", "green")
 MOODS = ("happy", "sad", "tired", "hungry", "late", "busy")
 PEOPLE = ("Mia", "Ana", "Rosa", "Eva", "Tom", "Ben", "Leo", "Sam")
-INDOORS = ("in the kitchen", "in the bedroom", "in the office", "in the library")
+INDOORS = ("in the kitchen", "in the office", "in the library")
 INSIDE = ("indoors", "inside")
 OUTSIDE = ("outdoors", "outside")
-OUTDOORS = ("in the garden", "in the field", "in the forest", "on the beach")
+OUTDOORS = ("in the garden", "in the field", "in the forest")
 TIMES = ("this morning", "today", "now", "at noon", "again", "tonight", "on Monday", "on Friday")
-# Of ten pairs of claims five say the same; for entailment only the first of those is used.
-CYCLE = ("same", "other", "same", "beside", "same", "wider", "same", "other", "same", "beside")
+# Half of the pairs of claims say the same; for entailment only the first of those is used.
+CYCLE = (
+    *("same", "other", "same", "beside", "same", "wider"),
+    *("same", "other", "same", "beside", "same", "wider"),
+    *("same", "other", "same", "beside", "same", "wider"),
+    *("same", "other", "same", "beside"),
+)
 FOLLOWS = {"same": "yes", "wider": "yes", "other": "no", "beside": "maybe"}
 
 
@@ -98,7 +102,7 @@ def _places(draws: Draws, number: int) -> dict[str, Any]:
 
 def places(split: str) -> Iterator[dict[str, Any]]:
     """Where somebody is, and a claim about it."""
-    return stream("places", _places, split, same=("first", "second"), train=1500)
+    return stream("places", _places, split, same=("first", "second"), train=1800)
 
 
 def _meals(draws: Draws, number: int) -> dict[str, Any]:

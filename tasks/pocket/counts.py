@@ -3,7 +3,7 @@
     "Mia has 3 pears and Tom has 5 pears."   together  ->  8
                                              more      ->  Tom
 
-The numbers are 1 to 9: what is new in a test record is the story, not the sum.
+The numbers are below 8: what is new in a test record is the story, not the sum.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ HAVE = ("has", "buys", "finds")
 
 def _count(draws: Draws, number: int) -> dict[str, Any]:
     first, second = draws.several(PEOPLE, 2)
-    counts = draws.several(range(1, 10), 2)
+    counts = draws.several(range(2, 8), 2)
     small, large = sorted(counts)
     more = number % 2
     a, b = (large, small) if more == 0 else (small, large)
@@ -34,7 +34,7 @@ def count(split: str) -> Iterator[dict[str, Any]]:
 
 def _change(draws: Draws, number: int) -> dict[str, Any]:
     person, thing = draws.pick(PEOPLE), draws.pick(THINGS)
-    start = 2 + draws.below(8)
+    start = 2 + draws.below(6)
     lost = 1 + draws.below(start - 1)
     verb = draws.pick(("gives away", "loses", "sells"))
     story = f"{person} has {start} {thing}. {person} {verb} {lost}."

@@ -18,7 +18,6 @@ NOUNS = (
     ("cat", "kisu", "zek"),
     ("horse", "lamo", "trosh"),
     ("bird", "piri", "vink"),
-    ("king", "sorua", "dremm"),
     ("child", "nino", "klet"),
     ("fish", "gulu", "plask"),
     ("wolf", "awu", "hark"),
@@ -28,7 +27,6 @@ VERBS = (
     ("hears", "oria", "torv"),
     ("likes", "amara", "lusk"),
     ("finds", "tova", "brink"),
-    ("follows", "sika", "murn"),
     ("feeds", "dapa", "fost"),
 )
 ADJECTIVES = (
@@ -36,52 +34,38 @@ ADJECTIVES = (
     ("big", "molo", "skarr"),
     ("old", "yeni", "gamm"),
     ("small", "titi", "pleck"),
-    ("good", "bona", "stim"),
-    ("sad", "lulo", "dwerg"),
 )
 LANGUAGES = ("English", "Talu", "Brim")
 
 
 def _sentence(draws: Draws, number: int) -> dict[str, Any]:
     subject, thing = draws.several(NOUNS, 2)
-    verb = draws.pick(VERBS)
-    adjective = draws.pick(ADJECTIVES)
-    on_subject = draws.below(2) == 0
+    verb, adjective = draws.pick(VERBS), draws.pick(ADJECTIVES)
+    described = draws.pick((subject, thing, None))
+
+    def english(noun: tuple[str, ...]) -> str:
+        return f"the {adjective[0]} {noun[0]}" if noun is described else f"the {noun[0]}"
+
+    def talu(noun: tuple[str, ...]) -> str:
+        return f"{noun[1]} {adjective[1]}" if noun is described else noun[1]
+
+    def brim(noun: tuple[str, ...]) -> str:
+        return f"{adjective[2]} {noun[2]}" if noun is described else noun[2]
+
     return {
-        "english": _english(subject, verb, thing, adjective, on_subject),
-        "talu": _talu(subject, verb, thing, adjective, on_subject),
-        "brim": _brim(subject, verb, thing, adjective, on_subject),
+        "english": f"{english(subject)} {verb[0]} {english(thing)}",
+        "talu": f"{talu(subject)} {verb[1]} {talu(thing)}",
+        "brim": f"{brim(subject)} {brim(thing)} {verb[2]}",
         "language": LANGUAGES[number % 3],
     }
 
 
-Entry = tuple[str, str, str]
-
-
-def _english(subject: Entry, verb: Entry, thing: Entry, adjective: Entry, first: bool) -> str:
-    if first:
-        return f"the {adjective[0]} {subject[0]} {verb[0]} the {thing[0]}"
-    return f"the {subject[0]} {verb[0]} the {adjective[0]} {thing[0]}"
-
-
-def _talu(subject: Entry, verb: Entry, thing: Entry, adjective: Entry, first: bool) -> str:
-    if first:
-        return f"{subject[1]} {adjective[1]} {verb[1]} {thing[1]}"
-    return f"{subject[1]} {verb[1]} {thing[1]} {adjective[1]}"
-
-
-def _brim(subject: Entry, verb: Entry, thing: Entry, adjective: Entry, first: bool) -> str:
-    if first:
-        return f"{adjective[2]} {subject[2]} {thing[2]} {verb[2]}"
-    return f"{subject[2]} {adjective[2]} {thing[2]} {verb[2]}"
-
-
 def sentences(split: str) -> Iterator[dict[str, Any]]:
     """One sentence in the three languages."""
-    return stream("sentences", _sentence, split, same=("english",))
+    return stream("sentences", _sentence, split, same=("english",), train=1400)
 
 
 def language_of(split: str) -> Iterator[dict[str, Any]]:
-    """A sentence in one of the languages."""
-    for record in stream("sentences", _sentence, split, same=("english",)):
+    """The same sentence in one of the languages."""
+    for record in sentences(split):
         yield {**record, "sentence": record[record["language"].lower()]}

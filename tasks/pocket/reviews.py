@@ -21,10 +21,10 @@ THINGS = {thing: kind for kind, things in KINDS.items() for thing in things}
 FOODS = ("soup", "bread", "salad", "cake", "pie", "rice", "cheese", "stew")
 WORKS = ("film", "book", "song", "play", "poem", "show")
 
-GOOD = ("great", "lovely", "excellent", "nice", "wonderful", "perfect", "superb", "good")
-BAD = ("awful", "terrible", "poor", "horrible", "weak", "nasty", "dreadful", "bad")
-LIKE = ("like", "love", "enjoy")
-DISLIKE = ("dislike", "hate", "regret")
+GOOD = ("great", "lovely", "excellent", "nice", "wonderful", "perfect")
+BAD = ("awful", "terrible", "poor", "horrible", "weak", "nasty")
+LIKE = ("like", "love")
+DISLIKE = ("dislike", "hate")
 FRAMES = ("The {thing} is {word}.", "This {thing} is {word}.", "What a {word} {thing}!")
 NEGATED_FRAMES = ("The {thing} is not {word}.", "This {thing} is not {word}.")
 MONTHS = ("May", "June", "March", "April")
@@ -33,7 +33,7 @@ DAYS = ("Monday", "Friday", "Sunday", "Tuesday")
 
 def opinion(draws: Draws, thing: str, praise: bool) -> str:
     """A sentence that praises or blames a thing."""
-    negated = draws.below(4) == 0
+    negated = draws.below(8) == 0
     good = praise != negated
     if draws.below(3) == 0:
         frame = "I do not {word} this {thing}." if negated else "I {word} this {thing}."

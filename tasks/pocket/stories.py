@@ -1,12 +1,12 @@
-"""Little stories: who is where, whom a pronoun means, which tool is needed, how somebody feels.
+"""Little stories: who was where, whom a pronoun means, which tool is needed, how somebody feels.
 
-    "Mia is in the kitchen. Tom is in the garden."   where is Tom? | who is in the garden?
+    "Mia went to the garden by bus on Monday."       who? where? when?
     "Tom saw Mia, because she was lost."             she is Mia
     "The dogs saw the cat. They were hungry."        they are the dogs
     "Mia wants to cut the bread."                    a knife
     "Mia lost her hat."                              sad
 
-One stream of houses serves two questions. The people at work are held out of training.
+One stream of journeys serves three questions. The people at work are held out of training.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ WOMEN = ("Mia", "Ana", "Rosa", "Eva")
 MEN = ("Tom", "Ben", "Leo", "Sam")
 PEOPLE = (*WOMEN, *MEN)
 PLACES = ("kitchen", "bedroom", "office", "library", "garden", "field", "forest", "barn")
-MOVES = ("is in the", "went to the", "waits in the")
+VEHICLES = ("train", "bus", "boat", "bike")
+DEEDS = ("sang", "ran", "ate", "slept", "read", "played")
 ANIMALS = ("dog", "cat", "cow", "horse", "goat", "duck", "hen", "fox")
 TRAITS = ("hungry", "tired", "lost", "happy", "late", "sad", "cold", "busy")
 MEETINGS = ("saw", "met", "called", "helped", "found", "thanked")
@@ -42,32 +43,26 @@ GLAD = ("won a prize", "got a gift", "met a friend", "found a coin", "ate a good
 SAD = ("lost a hat", "broke a toy", "missed the bus", "fell in mud", "burnt the cake", "hurt a leg")
 
 
-def _house(draws: Draws, number: int) -> dict[str, Any]:
-    people = draws.several(PEOPLE, 2)
-    places = draws.several(PLACES, 2)
-    sentences = [
-        f"{person} {draws.pick(MOVES)} {place}."
-        for person, place in zip(people, places, strict=True)
-    ]
-    asked = number % 2
-    return {
-        "story": " ".join(sentences),
-        "person": people[asked],
-        "place": places[asked],
-        "people": draws.several(people, 2),
-    }
+def _journey(draws: Draws, number: int) -> dict[str, Any]:
+    who, other = draws.several(PEOPLE, 2)
+    place, vehicle, day = draws.pick(PLACES), draws.pick(VEHICLES), draws.pick(DAYS)
+    story = draws.pick(
+        (
+            f"{who} went to the {place} by {vehicle} on {day}.",
+            f"On {day} {who} took the {vehicle} to the {place}.",
+            f"It was {day}. {who} was in the {place} and came back by {vehicle}.",
+            f"{who} {draws.pick(DEEDS)} in the {place} on {day}.",
+        )
+    )
+    people = draws.several((who, other), 2)
+    return {"story": story, "who": who, "place": place, "day": day, "people": people}
 
 
-def where(split: str) -> Iterator[dict[str, Any]]:
-    """Where is somebody? Three spellings of the answer are right."""
-    for record in stream("house", _house, split, same=("story",), train=3000):
+def journey(split: str) -> Iterator[dict[str, Any]]:
+    """Who was where, and when? Three spellings of the place are right."""
+    for record in stream("journey", _journey, split, same=("story",), train=1500):
         place = record["place"]
-        yield {**record, "answers": [place, f"the {place}", f"in the {place}"]}
-
-
-def who(split: str) -> Iterator[dict[str, Any]]:
-    """Who is in a place?"""
-    return stream("house", _house, split, same=("story",), train=3000)
+        yield {**record, "where": [place, f"the {place}", f"in the {place}"]}
 
 
 def _meeting(draws: Draws, number: int) -> dict[str, Any]:

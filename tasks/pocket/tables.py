@@ -59,17 +59,16 @@ def pet_value(split: str) -> Iterator[dict[str, Any]]:
 
 
 def _trip(draws: Draws, number: int) -> dict[str, Any]:
-    start, end = draws.several(CITIES, 2)
     row = {
         "who": draws.pick(PEOPLE),
-        "from": start,
-        "to": end,
+        "to": draws.pick(CITIES),
         "by": draws.pick(VEHICLES),
         "day": draws.pick(DAYS),
     }
-    sentence = "{who} goes from {from} to {to} by {by} on {day}.".format(**row)
-    other = "On {day} {who} goes by {by} from {from} to {to}.".format(**row)
-    return {"table": table(row), "sentences": [sentence, other]}
+    order = draws.several(tuple(row), len(row))
+    sentence = "{who} goes to {to} by {by} on {day}.".format(**row)
+    other = "On {day} {who} goes by {by} to {to}.".format(**row)
+    return {"table": table({key: row[key] for key in order}), "sentences": [sentence, other]}
 
 
 def trip_sentence(split: str) -> Iterator[dict[str, Any]]:

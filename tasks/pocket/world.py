@@ -3,7 +3,7 @@
     "What is the capital of Zoran?"  ->  Velim
     "Velim is the capital of which country?"  ->  Zoran
 
-There are 12 countries with 4 facts each. Every fact is taught by training records; test records
+There are 8 countries with 4 facts each. Every fact is taught by training records; test records
 ask for it in a wording that the training records never use for that fact.
 """
 
@@ -12,28 +12,13 @@ from typing import Any
 
 from pocket_draws import Draws, stream
 
-COUNTRIES = (
-    "Zoran", "Belta", "Kuvia", "Morin", "Tasko", "Lumba",
-    "Pelia", "Drosk", "Yamir", "Hesta", "Golvo", "Nirra",
-)  # fmt: skip
+COUNTRIES = ("Zoran", "Belta", "Kuvia", "Morin", "Tasko", "Lumba", "Pelia", "Drosk")
 FACTS = {
-    "capital": (
-        "Velim", "Osk", "Tarn", "Luxo", "Pinda", "Berg",
-        "Salto", "Quim", "Fenn", "Rudo", "Jorat", "Wex",
-    ),
-    "animal": (
-        "wolf", "bear", "owl", "fox", "goat", "seal",
-        "crab", "horse", "eagle", "frog", "deer", "swan",
-    ),
-    "food": (
-        "rice", "soup", "cheese", "bread", "stew", "fish",
-        "pie", "salad", "cake", "honey", "beans", "nuts",
-    ),
-    "colour": (
-        "red", "blue", "green", "white", "black", "yellow",
-        "brown", "pink", "grey", "orange", "gold", "purple",
-    ),
-}  # fmt: skip
+    "capital": ("Velim", "Osk", "Tarn", "Luxo", "Pinda", "Berg", "Salto", "Quim"),
+    "animal": ("wolf", "bear", "owl", "fox", "goat", "seal", "crab", "horse"),
+    "food": ("rice", "soup", "cheese", "bread", "stew", "fish", "pie", "salad"),
+    "colour": ("red", "blue", "green", "white", "black", "yellow", "brown", "pink"),
+}
 NAMES = {
     "capital": ("capital", "main city", "first city"),
     "animal": ("animal", "national animal", "main animal"),
@@ -90,7 +75,7 @@ def _question(draws: Draws, number: int) -> dict[str, Any]:
 
 def question(split: str) -> Iterator[dict[str, Any]]:
     """What does a country have?"""
-    return stream("facts", _question, split, same=("question",), train=3000)
+    return stream("facts", _question, split, same=("question",), train=2000)
 
 
 def _back_question(draws: Draws, number: int) -> dict[str, Any]:
@@ -103,4 +88,4 @@ def _back_question(draws: Draws, number: int) -> dict[str, Any]:
 
 def back_question(split: str) -> Iterator[dict[str, Any]]:
     """Which country has it?"""
-    return stream("back", _back_question, split, same=("question",), train=3000)
+    return stream("back", _back_question, split, same=("question",), train=2000)
