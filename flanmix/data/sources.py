@@ -115,8 +115,8 @@ def raw_records(
 def source_files(spec: TaskSpec, data_dir: str | Path | None = None) -> dict[str, Path]:
     """The files that decide a task's raw records, by name, as far as they are known.
 
-    Data files; for TFDS the dataset's own description; and the Python files beside a card that
-    uses one, since a generator may import its neighbours.
+    Data files; for TFDS the dataset's own description; and the Python files beside one that the
+    card uses, since it may import its neighbours.
     """
     found: dict[str, Path] = {}
     if spec.source.kind in _FILES:
@@ -130,8 +130,10 @@ def source_files(spec: TaskSpec, data_dir: str | Path | None = None) -> dict[str
         default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
         folder = Path(data_dir or default).expanduser() / name.replace(":", "/")
         found[name] = folder / "dataset_info.json"
-    if spec.folder is not None and (spec.mapping or spec.source.kind == "python"):
-        found |= {path.name: path for path in sorted(spec.folder.glob("*.py"))}
+    code = [spec.mapping, spec.source.location if spec.source.kind == "python" else None]
+    for reference in filter(None, code):
+        folder = (spec.folder or Path()) / Path(reference.partition(":")[0]).parent
+        found |= {path.name: path for path in sorted(folder.glob("*.py"))}
     return found
 
 
