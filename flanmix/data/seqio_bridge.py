@@ -13,6 +13,7 @@ The other direction, our tasks in SeqIO's registries, is `seqio_bridge_tasks.py`
 alone import TensorFlow, which takes ten seconds and a gigabyte, and only once they are used.
 """
 
+import contextlib
 import functools
 import importlib
 import os
@@ -36,9 +37,10 @@ def import_seqio() -> ModuleType:
     """Imports SeqIO, with TensorFlow quiet and off the accelerators; returns the module."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import seqio
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
+        with contextlib.nullcontext() if "tensorflow" in sys.modules else _quiet():
+            import seqio
+            import tensorflow as tf
+            import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
             f"TFDS and SeqIO sources need packages that can't be imported ({error}): "
@@ -55,6 +57,21 @@ def import_seqio() -> ModuleType:
         except (RuntimeError, ValueError):  # The program has used TensorFlow before us.
             break
     return seqio
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps native code off stderr: TensorFlow greets there before it reads its log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def located_rows(
@@ -150,7 +167,14 @@ class _ClampedSplits(dict[str, str]):
     def __getitem__(self, split: str) -> str:
         if split not in self._clamped:
             expression = super().__getitem__(split)
-            self._clamped[split] = clamped_expression(expression, self._rows, self._warn)
+            clamped = clamped_expression(expression, self._rows, self._warn)
+            if not clamped:
+                location = self._spec.source.location
+                raise UserError(
+                    f"task '{self._spec.name}': split {split} ({expression} of tfds {location}) "
+                    "is empty; mend its split expression"
+                )
+            self._clamped[split] = clamped
         return self._clamped[split]
 
     def _rows(self, name: str) -> int | None:

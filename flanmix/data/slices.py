@@ -103,7 +103,7 @@ def _is_file(expression: str) -> bool:
 
 
 def clamped_expression(expression: str, count: Callable[[str], int | None], warn: Warn) -> str:
-    """The same rows, written so that no bound lies beyond the data.
+    """The same rows, written so that no bound lies beyond the data; empty if there are none.
 
     Args:
         expression: a split expression; one that is not understood here (TFDS has more forms, such
@@ -122,7 +122,8 @@ def clamped_expression(expression: str, count: Callable[[str], int | None], warn
             texts.append(str(part))
         else:
             start, stop = part.range(rows, warn)
-            texts.append(f"{part.name}[{start}:{stop}]")
+            if start < stop:
+                texts.append(f"{part.name}[{start}:{stop}]")
     return "+".join(texts)
 
 
