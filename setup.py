@@ -25,6 +25,7 @@ REQUIRED = [
     "tqdm>=4.60",
     "seqio>=0.0.20",
     "tensorflow-datasets>=4.9.10",
+    "importlib-resources>=6",  # TFDS imports it to download a dataset, and does not ask for it
     "sacrebleu>=2.6",
     "rouge-score>=0.1.2",
     "scikit-learn>=1.7",

@@ -195,7 +195,9 @@ class _ClampedSplits(dict[str, str]):
         try:
             builder = tfds.builder(name, data_dir=self._data_dir)
             if not builder.info.splits:
-                builder.download_and_prepare()
+                # TFDS tells of it on stdout, which is for the verb's own document.
+                with contextlib.redirect_stdout(sys.stderr):
+                    builder.download_and_prepare()
             return {split: info.num_examples for split, info in builder.info.splits.items()}
         except Exception as error:
             where = self._data_dir or tfds.core.constants.DATA_DIR

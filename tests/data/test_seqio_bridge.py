@@ -208,12 +208,13 @@ def test_a_mixture_has_the_same_tasks_at_the_same_rates(seqio, features, tfds: s
     assert rates == {task.spec.name: task.rate for task in resolved.tasks}
     assert rates["copa"] == 12.5
     assert register_mixture(resolved, features, data_dir=tfds) is mixture
-    rows = mixture.get_dataset(None, "train", num_epochs=None, shuffle=False).as_numpy_iterator()
-    seen = [pair_of(row) for row in itertools.islice(rows, 60)]
+    dataset = mixture.get_dataset(
+        None, "train", num_epochs=None, shuffle=False, passthrough_features=list(EXTRA)
+    )
+    seen = [pair_of(row) for row in itertools.islice(dataset.as_numpy_iterator(), 60)]
     assert {pair.task for pair in seen} == set(counts)
-    wanted = {
-        (p.task, p.record): p for name in counts for p in ours(CATALOGUE.task(name), "train", tfds)
-    }
+    pairs = [pair for name in counts for pair in ours(CATALOGUE.task(name), "train", tfds)]
+    wanted = {(pair.task, pair.record): pair for pair in pairs}
     assert all(wanted[p.task, p.record] == p for p in seen if (p.task, p.record) in wanted)
     with pytest.raises(UserError, match="'three' is registered with SeqIO already"):
         register_mixture(

@@ -118,7 +118,7 @@ def test_a_changed_card_or_generator_is_prepared_again(tasks: Path, prepare):
     assert (code, done["skipped"]) == (0, ["b1"])
     assert [(row["task"], row["records"]) for row in done["prepared"]] == [("a1", 20), ("a1", 3)]
     (tasks / "generate.py").write_text(GENERATOR + "\n# changed\n")
-    assert prepare("a1", "b*")[1]["skipped"] == []
+    assert prepare("a1", "mine/qa/b*")[1]["skipped"] == []
 
 
 def test_limit_caps_and_is_not_taken_for_the_whole(tasks: Path, prepare, store: Store):
