@@ -73,7 +73,7 @@ def _claims(draws: Draws, number: int) -> dict[str, Any]:
 
 def same(split: str) -> Iterator[dict[str, Any]]:
     """Two claims about a thing: do they say the same?"""
-    for record in stream("claims", _claims, split, same=("first", "second"), train=3000):
+    for record in stream("claims", _claims, split, same=("first", "second"), train=1500):
         yield {**record, "same": "same" if record["relation"] == "same" else "different"}
 
 

@@ -27,9 +27,14 @@ def _count(draws: Draws, number: int) -> dict[str, Any]:
     return {"story": story, "sum": a + b, "more": (first, second)[more], "people": [first, second]}
 
 
-def count(split: str) -> Iterator[dict[str, Any]]:
-    """How many do two people have together, and who has more?"""
-    return stream("count", _count, split, same=("story",))
+def more(split: str) -> Iterator[dict[str, Any]]:
+    """Who of two people has more?"""
+    return stream("count", _count, split, same=("story",), train=3000)
+
+
+def together(split: str) -> Iterator[dict[str, Any]]:
+    """How many do they have together?"""
+    return stream("count", _count, split, same=("story",), train=1200)
 
 
 def _change(draws: Draws, number: int) -> dict[str, Any]:
@@ -43,4 +48,4 @@ def _change(draws: Draws, number: int) -> dict[str, Any]:
 
 def change(split: str) -> Iterator[dict[str, Any]]:
     """How many are left?"""
-    return stream("change", _change, split, same=("story",))
+    return stream("change", _change, split, same=("story",), train=1200)

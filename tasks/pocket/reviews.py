@@ -61,7 +61,12 @@ def _shop(draws: Draws, number: int) -> dict[str, Any]:
 
 def shop(split: str) -> Iterator[dict[str, Any]]:
     """Reviews of things from a shop."""
-    for record in stream("shop reviews", _shop, split, same=("text",)):
+    return stream("shop reviews", _shop, split, same=("text",), train=3000)
+
+
+def shop_things(split: str) -> Iterator[dict[str, Any]]:
+    """The same reviews, fewer of them for training, and what they are about."""
+    for record in stream("shop reviews", _shop, split, same=("text",), train=1200):
         yield {**record, "kind": THINGS[record["thing"]]}
 
 
@@ -73,7 +78,7 @@ def _food(draws: Draws, number: int) -> dict[str, Any]:
 
 def food(split: str) -> Iterator[dict[str, Any]]:
     """Reviews of dishes."""
-    return stream("food reviews", _food, split, same=("text",))
+    return stream("food reviews", _food, split, same=("text",), train=3000)
 
 
 def _works(draws: Draws, number: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _journey(draws: Draws, number: int) -> dict[str, Any]:
 
 def journey(split: str) -> Iterator[dict[str, Any]]:
     """Who was where, and when? Three spellings of the place are right."""
-    for record in stream("journey", _journey, split, same=("story",), train=1500):
+    for record in stream("journey", _journey, split, same=("story",), train=1000):
         place = record["place"]
         yield {**record, "where": [place, f"the {place}", f"in the {place}"]}
 
@@ -82,7 +82,7 @@ def _meeting(draws: Draws, number: int) -> dict[str, Any]:
 
 def meeting(split: str) -> Iterator[dict[str, Any]]:
     """Whom does "she" or "he" mean?"""
-    for record in stream("meeting", _meeting, split, same=("sentence",)):
+    for record in stream("meeting", _meeting, split, same=("sentence",), train=1000):
         yield {**record, "meant": record["pair"][("she", "he").index(record["pronoun"])]}
 
 
@@ -132,7 +132,7 @@ def _herd(draws: Draws, number: int) -> dict[str, Any]:
 
 def herd(split: str) -> Iterator[dict[str, Any]]:
     """Does "it" or "they" mean the one animal or the many?"""
-    return stream("herd", _herd, split, same=("sentence",))
+    return stream("herd", _herd, split, same=("sentence",), train=1000)
 
 
 def _need(draws: Draws, number: int) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _need(draws: Draws, number: int) -> dict[str, Any]:
 
 def need(split: str) -> Iterator[dict[str, Any]]:
     """Which tool does somebody need?"""
-    return stream("need", _need, split, same=("goal",))
+    return stream("need", _need, split, same=("goal",), train=1000)
 
 
 def _event(draws: Draws, number: int) -> dict[str, Any]:
@@ -167,4 +167,4 @@ def _event(draws: Draws, number: int) -> dict[str, Any]:
 
 def feeling(split: str) -> Iterator[dict[str, Any]]:
     """Is somebody glad or sad after what happened?"""
-    return stream("event", _event, split, same=("event",))
+    return stream("event", _event, split, same=("event",), train=1000)

@@ -75,7 +75,7 @@ def _question(draws: Draws, number: int) -> dict[str, Any]:
 
 def question(split: str) -> Iterator[dict[str, Any]]:
     """What does a country have?"""
-    return stream("facts", _question, split, same=("question",), train=2000)
+    return stream("facts", _question, split, same=("question",), train=1200)
 
 
 def _back_question(draws: Draws, number: int) -> dict[str, Any]:
@@ -88,4 +88,4 @@ def _back_question(draws: Draws, number: int) -> dict[str, Any]:
 
 def back_question(split: str) -> Iterator[dict[str, Any]]:
     """Which country has it?"""
-    return stream("back", _back_question, split, same=("question",), train=2000)
+    return stream("back", _back_question, split, same=("question",), train=2400)
