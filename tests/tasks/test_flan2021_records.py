@@ -1,0 +1,82 @@
+"""The Flan 2021 cards on real records, through TFDS's own builders, where the data are at hand."""
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed")
+
+from flanmix.data.render import eligible_templates, render
+from flanmix.data.sources import canonical_records
+from flanmix.evaluate.metrics import score
+from flanmix.spec.catalogue import Catalogue
+from flanmix.spec.metrics import primary_key
+from flanmix.spec.places import tasks_root
+from flanmix.spec.record import Record
+
+CATALOGUE = Catalogue([tasks_root()])
+NAMES = CATALOGUE.expand("flan2021")
+MOST = 60
+ODD = re.compile(r"  | [,;?!](\s|$)|``|''|&\w+;|\\n")
+# Datasets whose own text is untidy: informal writing, code, or spaces within names.
+UNTIDY = {
+    "ag_news_subset",
+    "aeslc",
+    "cosmos_qa",
+    "dart",
+    "e2e_nlg",
+    "openbookqa",
+    "piqa",
+    "web_nlg_en",
+    "wmt16_translate_deen",
+}
+
+
+@functools.cache
+def records(name: str, split: str, folder: Path) -> tuple[Record, ...]:
+    spec = CATALOGUE.task(name)
+    made = canonical_records(spec, split, data_dir=folder, limit=MOST, warn=lambda message: None)
+    return tuple(made)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_mapping_fits_the_builders_records(name: str, shared_data: Path):
+    spec = CATALOGUE.task(name)
+    for split in ("train", "test"):
+        found = records(name, split, shared_data / "tfds")
+        assert len(found) >= 14
+        for record in found:
+            assert all(text == text.strip() for text in record.answers)
+            assert not record.options or record.answers[0] in record.options
+        if spec.options:
+            assert {record.answers[0] for record in found} <= set(spec.options)
+    if spec.has_options:
+        places = {r.options.index(r.answers[0]) for r in found}
+        assert len(places) >= min(2, len(found[0].options))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_template_renders_and_reads_well(name: str, shared_data: Path):
+    spec = CATALOGUE.task(name)
+    everything = range(len(spec.templates))
+    for record in records(name, "train", shared_data / "tfds"):
+        eligible = eligible_templates(spec, record, everything)
+        assert set(eligible) & set(spec.forward_templates)
+        for number in eligible:
+            pair = render(spec, record, number)
+            assert pair.inputs == pair.inputs.strip() and pair.targets == pair.targets.strip()
+            assert "..." in pair.inputs or ".." not in pair.inputs or name in UNTIDY
+            if name not in UNTIDY:
+                assert not ODD.search(pair.inputs), f"template {number}: {pair.inputs}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_oracle_scores_100(name: str, shared_data: Path):
+    spec = CATALOGUE.task(name)
+    found = records(name, "test", shared_data / "tfds")
+    references = [record.answers for record in found]
+    predictions = [record.answers[0] for record in found]
+    figures = score(spec.metrics, references, predictions, spec.options)
+    assert figures[primary_key(spec.metrics)] == pytest.approx(100.0)
