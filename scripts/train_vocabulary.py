@@ -26,7 +26,7 @@ from flanmix.errors import UserError
 from flanmix.spec.catalogue import default_catalogue
 from flanmix.spec.mixture import Mixture, resolve
 
-SYMBOLS = ("\nOptions:\n-", "Options:\n-", "\n\n", "\n-", "\n")
+SYMBOLS = ["\nOptions:\n-", "Options:\n-", "\n\n", "\n-", "\n"]
 
 
 def texts(mixture: Mixture, store: Store, samples: int, seed: int) -> Iterator[str]:
