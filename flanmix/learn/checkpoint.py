@@ -17,27 +17,30 @@ same on any mesh.
         checkpoints.save(state, step=100, position=position, run={...}, score=61.5)
 """
 
-import hashlib
-import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt
 
 from flanmix.errors import UserError
+from flanmix.learn.integrity import (
+    check_same,
+    describe_arrays,
+    orbax,
+    placed,
+    read_document,
+    reason_of,
+    sealed,
+    warn,
+)
 from flanmix.learn.step import TrainState
 
 PyTree = Any
-
-_UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(state.params),
                     optimizer=ocp.args.StandardSave(state.opt_state),
-                    run=ocp.args.JsonSave({"digest": _digest(body), **body}),
+                    run=ocp.args.JsonSave(sealed(body)),
                 ),
                 metrics=None if score is None else {"score": score},
                 force=True,
@@ -140,7 +143,7 @@ class Checkpoints:
             except UserError:
                 raise
             except Exception as error:
-                _warn(f"checkpoint {self.directory / str(step)} is damaged: {_reason(error)}")
+                warn(f"checkpoint {self.directory / str(step)} is damaged: {reason_of(error)}")
                 continue
             for damaged in found[:number]:
                 self._set_aside(damaged)
@@ -156,7 +159,7 @@ class Checkpoints:
         from orbax.checkpoint import checkpoint_managers as managers
 
         if self._manager is None:
-            ocp = _orbax()
+            ocp = orbax()
             last, best = self._keep
             policies: list[Any] = [managers.LatestN(last)]
             if best:
@@ -186,7 +189,7 @@ class Checkpoints:
         kept = f"the checkpoint of step {good[0]} is whole" if good else "there is none before it"
         return UserError(
             f"the checkpoint of step {self._saving} could not be saved in {self.directory} "
-            f"({_reason(error)}); {kept}: make room and run the same command again"
+            f"({reason_of(error)}); {kept}: make room and run the same command again"
         )
 
     def _set_aside(self, step: int) -> None:
@@ -203,38 +206,17 @@ def saved_steps(directory: Path) -> list[int]:
     return sorted((int(p.name) for p in directory.iterdir() if p.name.isdecimal()), reverse=True)
 
 
-def describe_arrays(tree: PyTree, *, checksums: bool) -> dict[str, list]:
-    """Returns path -> [type, shape] or [type, shape, checksum] of every array of a tree."""
-    leaves = [(_path(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
-    described: dict[str, list] = {path: [str(x.dtype), list(x.shape)] for path, x in leaves}
-    if checksums:
-        sums = jax.device_get(_checksums([leaf for _, leaf in leaves]))
-        for (path, _), checksum in zip(leaves, sums, strict=True):
-            described[path].append(int(checksum))
-    return described
-
-
-@jax.jit
-def _checksums(leaves: list[Array]) -> list[UInt[Array, ""]]:
-    def checksum(x: Array) -> Array:
-        x = x.astype(jnp.uint8) if x.dtype == jnp.bool_ else x
-        bits = jax.lax.bitcast_convert_type(x, _UNSIGNED[x.dtype.itemsize])
-        return jnp.sum(bits, dtype=jnp.uint32)
-
-    return [checksum(x) for x in leaves]
-
-
 def _read(folder: Path, abstract: TrainState) -> Restored:
-    ocp = _orbax()
-    body = read_run(folder)
-    _check_same(body["arrays"], describe_arrays(_parts(abstract), checksums=False), folder)
+    ocp = orbax()
+    body = read_document(folder)
+    check_same(body["arrays"], describe_arrays(_parts(abstract), checksums=False), folder)
     reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
     args = ocp.args.Composite(
-        params=ocp.args.StandardRestore(_placed(abstract.params)),
-        optimizer=ocp.args.StandardRestore(_placed(abstract.opt_state)),
+        params=ocp.args.StandardRestore(placed(abstract.params)),
+        optimizer=ocp.args.StandardRestore(placed(abstract.opt_state)),
     )
     loaded = reader.restore(folder, args=args)
-    step = jax.device_put(np.int32(body["step"]), _placed(abstract.step).sharding)
+    step = jax.device_put(np.int32(body["step"]), placed(abstract.step).sharding)
     state = TrainState(step, loaded["params"], loaded["optimizer"])
     if describe_arrays(_parts(state), checksums=True) != body["arrays"]:
         raise ValueError("its arrays do not add up to their checksums")
@@ -242,74 +224,5 @@ def _read(folder: Path, abstract: TrainState) -> Restored:
     return Restored(state, position, body["run"], body["step"])
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """Returns the JSON of one checkpoint.
-
-    Raises:
-        ValueError: it is not what was written.
-    """
-    body = json.loads((folder / "run" / "metadata").read_text())
-    if body.pop("digest") != _digest(body):
-        raise ValueError("its run/metadata is not what was written")
-    return body
-
-
-def _check_same(saved: Mapping[str, list], wanted: Mapping[str, list], folder: Path) -> None:
-    for path in sorted({*saved, *wanted}, key=lambda path: (path.startswith("optimizer"), path)):
-        there, here = (side[path][:2] if path in side else None for side in (saved, wanted))
-        if there != here:
-            raise UserError(
-                f"the checkpoint {folder} is of another model or optimizer: {path} is "
-                f"{_described(there)} there and {_described(here)} here; "
-                "choose another RUN_DIR, or start from it with INITIALIZE_FROM"
-            )
-
-
-def _described(array: list | None) -> str:
-    return "absent" if array is None else f"{array[0]}{array[1]}"
-
-
-def _placed(tree: PyTree) -> PyTree:
-    """Returns abstract leaves with shardings on the devices of the mesh that is set."""
-    mesh = jax.sharding.get_mesh()
-
-    def place(x: Any) -> jax.ShapeDtypeStruct:
-        partition = x.sharding.spec if x.sharding is not None else jax.P()
-        sharding = jax.sharding.NamedSharding(mesh, partition) if not mesh.empty else None
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-    return jax.tree.map(place, tree)
-
-
 def _parts(state: TrainState) -> dict[str, PyTree]:
     return {"params": state.params, "optimizer": state.opt_state}
-
-
-def _path(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _orbax() -> Any:
-    """Imports Orbax, whose errors all reach us as exceptions: it need not print them as well."""
-    import logging
-
-    import orbax.checkpoint as ocp
-
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    return ocp
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    for known in ("No space left on device", "Disk quota exceeded", "File too large"):
-        if known in text:
-            return known
-    return f"{type(error).__name__}: {text[:160]}"
-
-
-def _warn(message: str) -> None:
-    print(f"flanmix: warning: {' '.join(message.split())}", file=sys.stderr)

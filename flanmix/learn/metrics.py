@@ -84,7 +84,7 @@ def means(sums: TaskSums, names: Sequence[str]) -> dict:
                 "accuracy": _ratio(host.correct_K[k], host.tokens_K[k]),
                 "target_tokens": int(host.tokens_K[k]),
             }
-            for k in np.flatnonzero(host.tokens_K)
+            for k in np.flatnonzero(host.tokens_K).tolist()
         },
     }
     if host.z_loss_K.any():

@@ -94,7 +94,7 @@ def per_layer(
             for stack, group in groups.items()
         }
 
-    def update(updates: PyTree, state: dict[str, PyTree], params: PyTree) -> tuple[PyTree, dict]:
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         groups = _grouped(updates, stacks), _grouped(params, stacks)
         new_updates, new_state = {}, {}
         for stack in state:
@@ -105,7 +105,7 @@ def per_layer(
         leaves = {path: leaf for group in new_updates.values() for path, leaf in group.items()}
         return jax.tree.map_with_path(lambda path, _: leaves[_name(path)], updates), new_state
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyrefly: ignore[bad-argument-type]
 
 
 def settle_shardings(

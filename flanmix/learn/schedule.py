@@ -52,6 +52,7 @@ class Schedule:
         rise = jnp.minimum(1.0, (step + 1) / max(self.warmup, 1))
         if self.kind == "constant":
             return self.rate * rise
+        assert self.steps is not None  # __post_init__ saw to it
         done = jnp.clip((step - self.warmup) / (self.steps - self.warmup), 0.0, 1.0)
         left = 1 - done if self.kind == "linear" else 0.5 * (1 + jnp.cos(jnp.pi * done))
         return rise * (self.final + (self.rate - self.final) * left)

@@ -25,6 +25,8 @@ from flanmix.learn.metrics import TaskSums, task_sums
 from flanmix.learn.optimizer import apply_updates, settle_shardings
 from flanmix.model.sharding import spec
 
+_STEPS = 7  # any number: the branch of the seed that steps draw from
+
 PyTree = Any
 Batch = Mapping[str, Array]
 # (parameters, batch, dropout key) -> logits [B, T, V]
@@ -53,6 +55,7 @@ class StepSums:
     decoder_tokens: Int[Array, ""]
     row_stats: Int[Array, "4"]  # examples, inputs_trimmed, targets_trimmed, unknown_tokens
     gradient_norm: Float[Array, ""]
+    parameter_norm: Float[Array, ""]  # after the update: a number only if every parameter is one
     learning_rate: Float[Array, ""]
 
 
@@ -75,7 +78,8 @@ def train_step(
     microbatches: int = 1,
 ) -> tuple[TrainState, StepSums]:
     """Returns the state after one update, and the sums of the batch as it was before."""
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    # A fold of its own, so that no step's key is one of those that drew the parameters.
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _STEPS), state.step)
     gradients, sums = gradient_sums(
         state.params,
         batch,
@@ -97,6 +101,7 @@ def train_step(
         decoder_tokens=_filled(batch.get("decoder_segment_ids")),
         row_stats=jnp.sum(batch["row_stats"], axis=0),
         gradient_norm=optax.global_norm(gradients),
+        parameter_norm=optax.global_norm(params),
         learning_rate=rate,
     )
     return TrainState(state.step + 1, params, opt_state), counted

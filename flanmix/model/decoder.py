@@ -57,6 +57,8 @@ class DecoderConfig:
     dtype: str = "float32"  # of activations; parameters, softmax and logits are f32
     remat: str = "none"  # or "dots", "full": what the backward computes again
 
+    stacks = ("layers",)  # the parts whose parameters are stacked over layers
+
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim")
         layers.check_config(self, (*sizes, "num_layers", "max_distance"))

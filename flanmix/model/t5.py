@@ -61,6 +61,7 @@ class T5Config:
     remat: str = "none"  # or "dots", "full": what the backward computes again
 
     architecture = "encoder_decoder"
+    stacks = ("encoder", "decoder")  # the parts whose parameters are stacked over layers
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "head_dim", "max_distance")

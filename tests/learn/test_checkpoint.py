@@ -11,6 +11,7 @@ import pytest
 from flanmix.errors import UserError
 from flanmix.learn import checkpoint
 from flanmix.learn.checkpoint import Checkpoints, saved_steps
+from flanmix.learn.initialize import load_params, load_run
 from flanmix.learn.optimizer import Adafactor
 from flanmix.learn.step import TrainState, new_state
 from flanmix.model.sharding import make_mesh, spec
@@ -196,3 +197,70 @@ def test_it_restores_on_another_mesh(tmp_path, before, after):
         assert_same(jax.device_get(found.state), state)
         wanted = jax.tree.map(lambda x: x.sharding.spec, jax.jit(make_state)())
         assert jax.tree.map(lambda x: x.sharding.spec, found.state) == wanted
+
+
+def params_of(make=make_state):
+    return jax.eval_shape(make).params
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """A run's folder with checkpoints of steps 1 and 2."""
+    with one_device(), Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        save(checkpoints, 1)
+        save(checkpoints, 2)
+    return tmp_path
+
+
+def test_parameters_load_from_a_run_its_checkpoints_or_one_of_them(run_folder):
+    with one_device():
+        folder = run_folder / "checkpoints"
+        for source, step in ((run_folder, 2), (folder, 2), (folder / "1", 1)):
+            params, missing = load_params(source, params_of())
+            assert_same(params, make_state(step).params)
+            assert missing == []
+            assert load_run(source) == {"tasks": ["a"], "step": step}
+
+
+def test_damaged_parameters_give_way_to_older_ones(run_folder, capfd):
+    flip(run_folder / "checkpoints" / "2")
+    with one_device():
+        assert_same(load_params(run_folder, params_of())[0], make_state(1).params)
+    assert "damaged" in capfd.readouterr().err
+
+
+def other_model(seed=0):
+    """Has a head that the checkpoints lack, and lacks their embedding."""
+    params = {"layers": make_state(seed).params["layers"], "head": jnp.full((3, 4), 0.5)}
+    return TrainState(jnp.int32(0), params, {})
+
+
+def test_missing_parameters_are_named_or_filled(run_folder):
+    with one_device():
+        with pytest.raises(UserError, match=r"embedding is float32\[16, 8\] there and absent here"):
+            load_params(run_folder, params_of(other_model))
+        params, missing = load_params(
+            run_folder, params_of(other_model), fill=lambda: other_model(9).params
+        )
+    assert missing == ["head"]
+    assert_same(params["head"], np.full((3, 4), 0.5, np.float32))
+    assert_same(params["layers"], make_state(2).params["layers"])
+
+
+def test_a_parameter_of_another_shape_is_never_filled(run_folder):
+    with (
+        one_device(),
+        pytest.raises(UserError, match=r"\[16, 8\] there and float32\[16, 12"),
+    ):
+        load_params(
+            run_folder,
+            params_of(lambda: make_state(width=12)),
+            fill=lambda: make_state(width=12).params,
+        )
+
+
+def test_a_folder_without_checkpoints_is_said_to_be_one(tmp_path):
+    with pytest.raises(UserError, match="there is no checkpoint in"):
+        load_params(tmp_path, {})
+    with pytest.raises(UserError, match="there is no checkpoint in"):
+        load_run(tmp_path / "nowhere")

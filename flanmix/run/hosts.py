@@ -1,0 +1,92 @@
+"""Several hosts: joining them, gathering what each knows, and ending together.
+
+One process a host runs the same command. They join where a gin file says so (`Run.multi_host`), or
+where the environment names several TPU workers or a coordinator:
+
+    JAX_COORDINATOR_ADDRESS=10.0.0.1:8476 JAX_NUM_PROCESSES=4 JAX_PROCESS_ID=0 flanmix train ...
+
+On one host everything here does nothing, or returns what it was given.
+"""
+
+import os
+import signal
+import types
+
+import jax
+import numpy as np
+
+from flanmix.data.loader import joined_hash, row_digests
+from flanmix.data.packing import Features
+
+
+def join(multi_host: bool | None) -> None:
+    """Joins the processes of all hosts, before anything asks for devices.
+
+    Args:
+        multi_host: True or False to do so or not; None to look at the environment.
+    """
+    coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    workers = os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    if multi_host is None:
+        multi_host = bool(coordinator) or "," in workers
+    if not multi_host or jax.distributed.is_initialized():
+        return
+    if coordinator and "JAX_NUM_PROCESSES" in os.environ:
+        jax.distributed.initialize(
+            coordinator,
+            num_processes=int(os.environ["JAX_NUM_PROCESSES"]),
+            process_id=int(os.environ["JAX_PROCESS_ID"]),
+        )
+    else:
+        jax.distributed.initialize()  # TPU pods and clusters that JAX knows tell it everything
+
+
+def gather(array: np.ndarray) -> np.ndarray:
+    """Returns the arrays of all hosts, joined along the first axis in the hosts' order."""
+    if jax.process_count() == 1:
+        return array
+    from jax.experimental import multihost_utils
+
+    # As bytes: JAX would cut 64-bit numbers in half.
+    data = np.ascontiguousarray(array).view(np.uint8)
+    everywhere = np.asarray(multihost_utils.process_allgather(data))
+    return everywhere.reshape(-1, *data.shape[1:]).view(array.dtype)
+
+
+def global_hash(features: Features) -> str:
+    """Returns the hash of the global batch, of which `features` are this host's rows."""
+    digests = np.frombuffer(b"".join(row_digests(features)), np.uint8).reshape(-1, 16)
+    return joined_hash(row.tobytes() for row in gather(digests))
+
+
+class Preemption:
+    """Whether the run was told to end: SIGTERM on one host, or a pod's notice on any of them.
+
+    with Preemption() as preemption:
+        ... preemption.asked(step) ...
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before = None
+
+    def __enter__(self) -> "Preemption":
+        # Several hosts must agree on the step: JAX's own service listens there.
+        if jax.process_count() == 1:
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: types.FrameType | None) -> None:
+        self._asked = True
+
+    def asked(self, step: int) -> bool:
+        """Returns whether to save after `step` and end; the same on every host."""
+        if jax.process_count() == 1:
+            return self._asked
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.reached_preemption_sync_point(step)

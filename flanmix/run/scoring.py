@@ -1,0 +1,131 @@
+"""Evaluation of a model in training: when it is due, and its files in the run's folder.
+
+scoring = Scoring(run, store, vocabulary, graph, preemption)   # unknown names are found here
+if scoring.due(step):
+mean = scoring.score(params, step)        # RUN_DIR/scores/<step>.json, RUN_DIR/scores.json
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+
+from flanmix.data.store import Store
+from flanmix.data.vocabulary import Vocabulary
+from flanmix.errors import UserError
+from flanmix.evaluate.evaluator import EvalTask, evaluate, plan
+from flanmix.evaluate.predictor import ModelPredictor
+from flanmix.evaluate.scores import FOLDER, write_scores
+from flanmix.run.hosts import Preemption
+from flanmix.run.settings import Run
+from flanmix.spec.catalogue import default_catalogue
+from flanmix.spec.mixture import resolve
+
+PyTree = Any
+
+
+class _Ended(Exception):
+    """The run was told to end while it evaluated."""
+
+
+class Scoring:
+    """The evaluations of one run.
+
+    Raises:
+        UserError: a group's mixture is unknown, or one of its tasks is not prepared.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        store: Store,
+        vocabulary: Vocabulary,
+        graph: nnx.GraphDef,
+        preemption: Preemption,
+    ) -> None:
+        self._run = run
+        self._store = store
+        self._vocabulary = vocabulary
+        self._graph = graph
+        self._preemption = preemption
+        self._tasks = planned(run, store) if run.evaluation.groups else []
+
+    def due(self, step: int) -> bool:
+        """Whether the model of this step is to be evaluated, and has not been."""
+        every, last = self._run.eval_every, self._run.steps
+        wanted = step == last or (every > 0 and step % every == 0 and step > 0)
+        return bool(self._tasks) and wanted and not self.done(step)
+
+    def done(self, step: int) -> bool:
+        """Whether this step's scores are there."""
+        return self._path(step).exists()
+
+    def mean(self, step: int) -> float | None:
+        """The mean score of a step, if it is there."""
+        return json.loads(self._path(step).read_text())["mean"] if self.done(step) else None
+
+    def score(self, params: PyTree, step: int) -> float | None:
+        """Evaluates and writes the scores; returns their mean, or None if the run is to end."""
+        run = self._run
+        predictor = ModelPredictor(
+            nnx.merge(self._graph, params),
+            self._vocabulary,
+            run.loader.lengths,
+            batch_size=run.evaluation.batch_size or run.batch_size,
+        )
+        try:
+            scores = evaluate(
+                predictor,
+                self._tasks,
+                self._store,
+                step=step,
+                selection=run.evaluation.selection,
+                allow_missing=run.allow_missing,
+                progress=lambda _: self._check(),
+            )
+        except _Ended:
+            return None
+        if jax.process_index() == 0:
+            write_scores(run.folder, scores)
+        return scores.mean()
+
+    def forget_after(self, step: int) -> None:
+        """Removes the scores of steps that a run which goes on from `step` will take again."""
+        if jax.process_index() == 0:
+            for path in (self._run.folder / FOLDER).glob("*.json"):
+                if int(path.stem) > step or step == 0:
+                    path.unlink()
+
+    def _check(self) -> None:
+        # Hosts agree on a step's end only between steps: on several, an evaluation runs through.
+        if jax.process_count() == 1 and self._preemption.asked(0):
+            raise _Ended
+
+    def _path(self, step: int) -> Path:
+        return self._run.folder / FOLDER / f"{step:09d}.json"
+
+
+def planned(run: Run, store: Store) -> list[EvalTask]:
+    """Returns what the run's groups of evaluation hold; its mixture where there are none.
+
+    Raises:
+        UserError: a mixture is unknown, or a task is not prepared and ALLOW_MISSING is not set.
+    """
+    named = run.evaluation.groups or {run.mixture: run.mixture}
+    catalogue = default_catalogue()
+    groups = {
+        group: resolve(catalogue.mixture(name), catalogue, lambda spec: store.count(spec, "train"))
+        for group, name in named.items()
+    }
+    tasks = plan(groups, run.evaluation.examples)
+    absent = [t.spec.name for t in tasks if store.count(t.spec, t.split) is None]
+    if absent and not run.allow_missing:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        names = " ".join(named.values())
+        raise UserError(
+            f"no records to evaluate of {', '.join(absent[:3])}{more} in store {store.root}: "
+            f"run flanmix prepare {names} --store {run.store}"
+        )
+    return tasks
