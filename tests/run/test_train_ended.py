@@ -1,7 +1,6 @@
 """Runs that something ends from outside: SIGKILL, SIGTERM, SIGINT, a full disk."""
 
 import random
-import resource
 import signal
 import subprocess
 import time
@@ -16,16 +15,15 @@ STEPS = ("STEPS=24", "CHECKPOINT_EVERY=3")
 class Ended:
     """A run that is told something once it has written so many lines."""
 
-    def __init__(self, workplace, run_dir, *gin, preexec_fn=None):
+    def __init__(self, workplace, run_dir, *gin, before=()):
         self.metrics = workplace.folder / run_dir / "metrics.jsonl"
         self.process = subprocess.Popen(
-            workplace.command("train", *workplace.train_flags(run_dir, *gin)),
+            [*before, *workplace.command("train", *workplace.train_flags(run_dir, *gin))],
             env=workplace.variables(),
             cwd=workplace.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=preexec_fn,
         )
 
     def at_line(self, count):
@@ -89,13 +87,9 @@ def test_sigint_ends_with_130(workplace):
 
 def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(straight, workplace):
     workplace.train("full", "STEPS=2")
-
-    def no_large_files():
-        # The closest to a full disk that a process can have to itself.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
-
-    gin = ("STEPS=24", "CHECKPOINT_EVERY=4")
-    run = Ended(workplace, "full", *gin, preexec_fn=no_large_files)
+    # The closest to a full disk that a process can have to itself: no file above 12 KiB.
+    small_files = ("bash", "-c", 'ulimit -f 12; exec "$@"', "bash")
+    run = Ended(workplace, "full", "STEPS=24", "CHECKPOINT_EVERY=4", before=small_files)
     _, err = run.process.communicate(timeout=240)
     assert run.process.returncode == 2, err[-2000:]
     last = err.splitlines()[-1]
