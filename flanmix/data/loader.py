@@ -4,7 +4,7 @@
                     Store("store"), load_vocabulary("pocket"))
     batch = next(loader)                # this host's rows of all features, each [rows, length]
     position = loader.state()           # i64[streams of this host, k], of the batch handed out
-    arrays = global_batch(batch, mesh)  # jax.Arrays over all hosts
+    arrays = global_batch(batch, batch_sharding(mesh))  # jax.Arrays over all hosts
 
 The mixture is cut into a fixed number of logical streams (`streams`). A global batch is stream 0's
 rows, stream 1's rows, and so on; a host owns a block of them. The states of all streams, in order,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 _MOST_STREAMS = 16
 _BATCHES_AHEAD = 2
-_ROW_AXES = ("data", "fsdp")  # the mesh axes that a batch's rows are cut over
 
 
 @dataclass(frozen=True)
@@ -218,27 +217,19 @@ def batch_hash(features: Mapping[str, np.ndarray]) -> str:
 
 
 def global_batch(
-    features: Mapping[str, np.ndarray], mesh: "jax.sharding.Mesh"
+    features: Mapping[str, np.ndarray], sharding: "jax.sharding.NamedSharding"
 ) -> "dict[str, jax.Array]":
-    """Makes the global batch of all hosts' rows, cut over the mesh's data and fsdp axes.
+    """Makes the global batch of all hosts' rows.
 
     Args:
         features: this host's rows.
-        mesh: the mesh, with axes `data` and `fsdp`.
+        sharding: how rows lie on the devices (`model.sharding.batch_sharding`).
 
     Raises:
-        UserError: if the mesh's devices cannot share the rows evenly.
+        ValueError: if the devices cannot share the rows evenly.
     """
     import jax
 
-    shares = math.prod(mesh.shape[axis] for axis in _ROW_AXES)
-    rows = len(next(iter(features.values()))) * jax.process_count()
-    if rows % shares:
-        raise UserError(
-            f"a batch of {rows} rows cannot be divided over {shares} devices (data x fsdp): make "
-            f"BATCH_SIZE a multiple of {shares}"
-        )
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(_ROW_AXES))
     return {
         name: jax.make_array_from_process_local_data(sharding, values)
         for name, values in features.items()

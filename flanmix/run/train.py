@@ -29,6 +29,7 @@ from flanmix.errors import UserError
 from flanmix.learn.checkpoint import Checkpoints, saved_steps
 from flanmix.learn.initialize import load_params
 from flanmix.learn.step import StepSums, TrainState, new_state, train_step
+from flanmix.model.sharding import batch_sharding
 from flanmix.run import configuration, hosts
 from flanmix.run.events import Events, NotFinite, Told, positions
 from flanmix.run.record import check_unchanged, prepare_folder, run_record
@@ -285,7 +286,8 @@ def send(trip: Trip, state: TrainState, step: int) -> tuple[TrainState, Sent]:
         encoder_positions=positions(features, "encoder_input_tokens"),
         decoder_positions=positions(features, "decoder_input_tokens"),
     )
-    state, sums = trip.learner.step(state, global_batch(features, jax.sharding.get_mesh()))
+    rows = batch_sharding(jax.sharding.get_mesh())
+    state, sums = trip.learner.step(state, global_batch(features, rows))
     return state, Sent(told, loader.state(), sums)
 
 

@@ -10,6 +10,7 @@ from flanmix.data.loader import Loader, LoaderConfig, batch_hash, joined_hash, r
 from flanmix.data.loader import global_batch as make_global
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError
+from flanmix.model.sharding import batch_sharding
 from tests.conftest import ROOT
 from tests.data.small_mixture import prepare
 
@@ -172,7 +173,7 @@ def test_global_batch(loader):
 
     batch = next(loader())
     mesh = jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])
-    arrays = make_global(batch, mesh)
+    arrays = make_global(batch, batch_sharding(mesh))
     equal({name: np.asarray(value) for name, value in arrays.items()}, batch)
 
 
@@ -184,12 +185,12 @@ def test_global_batch_over_devices(loader):
         pytest.skip("needs 8 devices")
     batch = next(loader())
     mesh = jax.make_mesh((2, 2, 2), ("data", "fsdp", "tensor"))
-    arrays = make_global(batch, mesh)
+    arrays = make_global(batch, batch_sharding(mesh))
     equal({name: np.asarray(value) for name, value in arrays.items()}, batch)
     shard = arrays["decoder_target_tokens"].addressable_shards[0]
     assert shard.data.shape == (2, 48)
-    with pytest.raises(UserError, match="6 rows cannot be divided over 4 devices"):
-        make_global({name: value[:6] for name, value in batch.items()}, mesh)
+    with pytest.raises(ValueError, match="does not evenly divide"):
+        make_global({name: value[:6] for name, value in batch.items()}, batch_sharding(mesh))
 
 
 def test_mistakes_are_named(loader):
