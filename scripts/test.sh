@@ -22,10 +22,10 @@ step "lint" "$BIN/ruff" check .
 step "format" "$BIN/ruff" format --check .
 step "types" "$BIN/pyrefly" check --python-interpreter-path "$BIN/python"
 step "tests" "$BIN/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile \
-  -m "not multidevice and not slow"
+  --durations=15 -m "not multidevice and not slow"
 # Eight simulated devices are slow to compile for; what these tests look at does not need an optimised program.
 step "eight devices" env XLA_FLAGS="--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0" \
-  "$BIN/python" -m pytest -q -m "multidevice and not slow"
+  "$BIN/python" -m pytest -q --durations=5 -m "multidevice and not slow"
 
 printf '\n%s' "$SUMMARY"
 exit "$FAILED"

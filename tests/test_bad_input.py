@@ -63,6 +63,7 @@ def flip(data: bytes) -> bytes:
 
 
 GOOD = make_rows(3)
+TRAIN = "train --gin_file=gin/recipes/quickstart.gin --gin.RUN_DIR=run --gin.STORE=store"
 CASES = {
     "unknown task": (None, "show toi", "task 'toi' is unknown; did you mean 'toy'?"),
     "unknown mixture": (None, "mixture mux", "mixture 'mux' is unknown; did you mean 'mix'?"),
@@ -109,6 +110,38 @@ CASES = {
         "show toy --store store",
         "flanmix prepare toy --store store",
     ),
+    "an unknown gin name": (
+        None,
+        f"{TRAIN} --gin.STPES=3",
+        "'STPES' is unknown; did you mean 'STEPS'",
+    ),
+    "an unknown gin parameter": (
+        None,
+        f"{TRAIN} --gin.T5Config.dmodel=3",
+        "'T5Config.dmodel' is unknown; did you mean 'd_model'?",
+    ),
+    "a missing gin file": (
+        None,
+        "train --gin_file=gin/recipes/quickstrat.gin",
+        "did you mean 'gin/recipes/quickstart.gin'?",
+    ),
+    "a value out of its range": (None, f"{TRAIN} --gin.BATCH_SIZE=0", "BATCH_SIZE is 0"),
+    "a run on an unknown mixture": (None, f"{TRAIN} --gin.MIXTURE=mux", "did you mean 'mix'?"),
+    "a run on what is not prepared": (
+        lambda here: write_rows(here, "bad", GOOD),
+        f"{TRAIN} --gin.MIXTURE=bad",
+        "flanmix prepare bad --store store",
+    ),
+    "a batch that no mesh can divide": (
+        None,
+        f"{TRAIN} --gin.MIXTURE=mix --gin.Run.microbatches=3",
+        "BATCH_SIZE is 32: its rows can't be divided",
+    ),
+    "more devices than there are": (
+        None,
+        f"{TRAIN} --gin.MIXTURE=mix --gin.MeshConfig.data=2 --gin.MeshConfig.fsdp=4",
+        "needs 8 devices",
+    ),
     "a corrupt manifest": (
         lambda here: spoil(here, "manifest.json", lambda data: data[:50]),
         "mixture mix --store store",
@@ -134,6 +167,7 @@ def test_one_line_and_nothing_lost(
     assert says in lines[0]
     assert "Traceback" not in err
     assert {p: p.read_bytes() for p in (here / "store").rglob("*") if p.is_file()} == before
+    assert not (here / "run").exists()
 
 
 def test_a_bad_dataset_does_not_stop_the_others(
