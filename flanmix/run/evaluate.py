@@ -11,7 +11,6 @@ listed.
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         UserError: for a mistake in the gin files, no checkpoint, or a task that is not prepared.
     """
-    run = with_groups(configuration.from_flags(args))
+    run = configuration.from_flags(args)
     hosts.join(run.multi_host)
     with jax.set_mesh(run.mesh.build()):
         scores = score_checkpoint(run, checkpoint_of(run))
@@ -44,12 +43,6 @@ def main(args: argparse.Namespace) -> int:
         else:
             print(shown(scores))
     return 0
-
-
-def with_groups(run: Run) -> Run:
-    """Returns the run, which evaluates its mixture if it names no groups."""
-    groups = run.evaluation.groups or {"all": run.mixture}
-    return replace(run, evaluation=replace(run.evaluation, groups=groups))
 
 
 def checkpoint_of(run: Run) -> Path:

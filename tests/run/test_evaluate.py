@@ -15,7 +15,7 @@ from flanmix.run.evaluate import shown
 from flanmix.spec.card import load_card
 from flanmix.spec.record import Record
 from tests.conftest import ROOT
-from tests.evaluate.collection import SPECS, Oracle, mixture, prepare
+from tests.evaluate.collection import Oracle, mixture, prepare
 
 CARDS = {
     "parity": """
@@ -112,10 +112,15 @@ def trained(tmp_path_factory):
         ["generate", "--checkpoint", str(root / "run"), "--prompt", "Is 3 odd?", "Say" + " 1" * 90,
          "--input", str(root / "prompts.txt"), "--json"],
     ]  # fmt: skip
+    environment = {
+        "FLANMIX_TASKS": str(root / "tasks"),
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # the programs are many and run once
+    }
     done = subprocess.run(
         [sys.executable, "-c", DRIVER],
         input="".join("|".join(verb) + "|\n" for verb in verbs),
-        env={**os.environ, "FLANMIX_TASKS": str(root / "tasks"), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **environment},
         cwd=root,
         capture_output=True,
         text=True,
@@ -183,7 +188,8 @@ def test_mistakes_are_one_line(trained, verb):
 
 def test_scores_are_shown_as_a_table(tmp_path):
     store = prepare(tmp_path)
-    text = shown(evaluate(Oracle(wrong=[1]), plan({"all": mixture("all", SPECS)}), store))
+    tasks = plan({"all": mixture("all", ["own", "several"])})
+    text = shown(evaluate(Oracle(wrong=[1]), tasks, store))
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
     assert lines["own"][1:5] == ["choosing", "accuracy", "66.67", "50"]
-    assert "mean over 4 tasks" in text
+    assert "mean over 2 tasks" in text
