@@ -15,6 +15,7 @@ from typing import Any
 from flanmix.errors import UserError, nearest
 
 
+@functools.cache
 def load_function(folder: Path | None, reference: str, task: str) -> Callable[..., Any]:
     """Returns the function that `reference`, `file.py:function`, names beside the task's card.
 
