@@ -15,9 +15,9 @@ from typing import Any
 from pocket_draws import Draws, stream
 
 KINDS = {
-    "fruit": ("pear", "plum", "lemon", "fig"),
-    "vegetable": ("carrot", "leek", "bean", "beet"),
-    "tool": ("hammer", "saw", "drill", "spade"),
+    "fruit": ("pear", "lemon", "fig"),
+    "vegetable": ("carrot", "leek", "beet"),
+    "tool": ("hammer", "saw", "drill"),
 }
 HOLDERS = (
     ("gift", "present"),
@@ -79,7 +79,7 @@ def same(split: str) -> Iterator[dict[str, Any]]:
 
 def follows(split: str) -> Iterator[dict[str, Any]]:
     """The same claims: does the second follow from the first?"""
-    for record in stream("claims", _claims, split, same=("first", "second"), train=3000):
+    for record in stream("claims", _claims, split, same=("first", "second"), train=4400):
         if record["relation"] != "same" or record["turn"] == 0:
             yield {**record, "follows": FOLLOWS[record["relation"]]}
 

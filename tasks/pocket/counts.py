@@ -1,7 +1,7 @@
-"""Small numbers in little stories: how many together, who has more.
+"""Small numbers in little stories: how many together, which is more.
 
     "Mia has 3 pears and Tom has 5 pears."   together  ->  8
-                                             more      ->  Tom
+                                             larger    ->  5
 
 The numbers are below 8: what is new in a test record is the story, not the sum.
 """
@@ -18,23 +18,16 @@ HAVE = ("has", "buys", "finds")
 
 def _count(draws: Draws, number: int) -> dict[str, Any]:
     first, second = draws.several(PEOPLE, 2)
-    counts = draws.several(range(2, 8), 2)
-    small, large = sorted(counts)
-    more = number % 2
-    a, b = (large, small) if more == 0 else (small, large)
+    small, large = sorted(draws.several(range(2, 8), 2))
+    a, b = (large, small) if number % 2 == 0 else (small, large)
     thing, verb = draws.pick(THINGS), draws.pick(HAVE)
     story = f"{first} {verb} {a} {thing} and {second} {verb} {b}."
-    return {"story": story, "sum": a + b, "more": (first, second)[more], "people": [first, second]}
+    return {"story": story, "sum": a + b, "larger": str(large), "numbers": [str(a), str(b)]}
 
 
-def more(split: str) -> Iterator[dict[str, Any]]:
-    """Who of two people has more?"""
-    return stream("count", _count, split, same=("story",), train=3000)
-
-
-def together(split: str) -> Iterator[dict[str, Any]]:
-    """How many do they have together?"""
-    return stream("count", _count, split, same=("story",), train=1200)
+def count(split: str) -> Iterator[dict[str, Any]]:
+    """Two people's numbers: their sum, and the larger one."""
+    return stream("count", _count, split, same=("story",), train=1500)
 
 
 def _change(draws: Draws, number: int) -> dict[str, Any]:
