@@ -11,7 +11,7 @@ RUN_DIR="${RUN_DIR:-runs/quickstart}"
 
 "$BIN/flanmix" prepare pocket --store "$STORE"
 "$BIN/flanmix" train --gin_file=gin/recipes/quickstart.gin \
-  --gin.STORE="'$STORE'" --gin.RUN_DIR="'$RUN_DIR'"
+  --gin.STORE="$STORE" --gin.RUN_DIR="$RUN_DIR"
 
 "$BIN/python" - "$RUN_DIR/scores.json" <<'PY'
 import json
