@@ -184,8 +184,8 @@ def _details(task: TaskScores) -> dict[str, Any]:
 def write_scores(run_dir: Path, scores: Scores) -> None:
     """Writes an evaluation into a run's folder.
 
-    `scores/<step>.json` has it whole; `scores.json` has the last step's, and where it has groups
-    also `before` and `after`, the summaries of the first step's and the last's.
+    `scores/<step>.json` has it whole; `scores.json` has the last step's, and where that has groups
+    and step 0 was evaluated too, also `before` and `after`, the summaries of the two.
 
     Args:
         run_dir: the run's folder.
@@ -194,18 +194,21 @@ def write_scores(run_dir: Path, scores: Scores) -> None:
     folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / f"{scores.step:09d}.json", scores.to_json() | {"summary": scores.summary()})
-    every = read_scores(run_dir)
-    first, last = every[0], every[-1]
+    first, last = read_scores(run_dir)
     whole = {key: value for key, value in last.items() if key != "summary"}
-    if scores.groups:
+    if last["groups"] and first["step"] == 0:
         whole |= {"before": first["summary"], "after": last["summary"]}
     _write(run_dir / FILE, whole)
 
 
 def read_scores(run_dir: Path) -> list[dict[str, Any]]:
-    """Returns every evaluation that a run's folder holds, by step."""
+    """Returns the first and the last evaluation of a run; nothing if there is none.
+
+    Where there is only one, it is both.
+    """
     paths = sorted((run_dir / FOLDER).glob("*.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    ends = [paths[0], paths[-1]] if paths else []
+    return [json.loads(path.read_text(encoding="utf-8")) for path in ends]
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

@@ -152,12 +152,19 @@ def small_multiples(lines: Sequence[Line], x_range: Point) -> str:
     return f'<div class="multiples">{"".join(figures)}</div>'
 
 
-def bar_chart(bars: Sequence[Bar], baseline: str) -> str:
-    """Returns a row a bar, from 0 to 100: before above after, the baseline as a line across."""
+def bar_chart(bars: Sequence[Bar], names: tuple[str, str], baseline: str) -> str:
+    """Returns a row a bar, from 0 to 100: before above after, the baseline as a line across.
+
+    Args:
+        bars: the rows.
+        names: what to call before and after in the key.
+        baseline: what to call the line.
+    """
+    before, after = map(escape, names)
     key = []
     if any(bar.before is not None for bar in bars):
-        key.append('<span><i style="background:var(--before)"></i>before</span>')
-    key.append('<span><i style="background:var(--after)"></i>after</span>')
+        key.append(f'<span><i style="background:var(--before)"></i>{before}</span>')
+    key.append(f'<span><i style="background:var(--after)"></i>{after}</span>')
     if any(bar.baseline is not None for bar in bars):
         key.append(f'<span><i class="line"></i>{escape(baseline)}</span>')
     rows = "".join(_row(bar) for bar in bars)

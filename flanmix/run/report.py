@@ -37,7 +37,7 @@ class Report:
         loss: the mean over target tokens, by step; None if nothing was trained.
         tasks: the same for each task, those with the most target tokens first.
         facts: name and value of what sums the run up.
-        first: the first evaluation as in `scores.json`, or None if there is but one.
+        first: the first evaluation as `scores/` has it, or None if there is but one.
         last: the last evaluation, or None.
         configuration: the text of `config.gin`.
     """
@@ -118,14 +118,14 @@ def read_run(run_dir: Path) -> Report:
     steps, loss, tasks, facts = _losses(path)
     config = run_dir / "config.gin"
     configuration = config.read_text(encoding="utf-8") if config.is_file() else ""
-    first, last = (evaluations[0], evaluations[-1]) if evaluations else (None, None)
+    first, last = evaluations or (None, None)
     return Report(
         name=run_dir.absolute().name,
         steps=steps,
         loss=loss,
         tasks=tasks,
         facts=(*_settings(configuration), *facts),
-        first=first if len(evaluations) > 1 else None,
+        first=first if first != last else None,
         last=last,
         configuration=configuration,
     )

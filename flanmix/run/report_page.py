@@ -99,6 +99,7 @@ def _scores(report: "Report") -> str:
     if last is None:
         return ""
     parts = ["<h2>Scores</h2>"]
+    names = (_earlier(first), f"after step {last['step']:,}")
     if groups := last["groups"]:
         bars = [
             Bar(
@@ -113,12 +114,12 @@ def _scores(report: "Report") -> str:
         if bars:
             parts.append(
                 "<p>Accuracy of the classification tasks by rank, in per cent, mean over tasks and "
-                f"templates.</p>{bar_chart(bars, 'majority class')}"
+                f"templates.</p>{bar_chart(bars, names, 'majority class')}"
             )
     if bars := _cluster_bars(first, last):
         parts.append(
             "<h3>By cluster</h3><p>Mean over a cluster's tasks of each task's first metric.</p>"
-            + bar_chart(bars, "majority class; for generation, copying the input")
+            + bar_chart(bars, names, "majority class; for generation, copying the input")
         )
     if last["missing"]:
         names = escape(", ".join(last["missing"]))
@@ -169,7 +170,7 @@ def _tasks(report: "Report") -> str:
         return ""
     details = report.last["details"]
     templates = sorted({int(number) for task in details.values() for number in task["templates"]})
-    before = ["before"] if report.first else []
+    before = [_earlier(report.first)] if report.first else []
     names = ["baseline", *before, "mean", "median", "best", *map(str, templates)]
     head = "".join(f"<th>{name}</th>" for name in names)
     rows = []
@@ -220,12 +221,14 @@ def _samples(report: "Report") -> str:
     """Questions with what was asked for and what came, task by task."""
     if report.last is None or not report.last["samples"]:
         return ""
-    earlier = report.first["samples"] if report.first else []
-    before = {(s["task"], s["template"], s["inputs"]): s["output"] for s in earlier}
+    samples = report.first["samples"] if report.first else []
+    before = {(s["task"], s["template"], s["inputs"]): s["output"] for s in samples}
     by_task: dict[str, list[str]] = {}
     for sample in report.last["samples"][:_MOST_SAMPLES]:
         asked = (sample["task"], sample["template"], sample["inputs"])
-        by_task.setdefault(sample["task"], []).append(_sample(sample, before.get(asked)))
+        by_task.setdefault(sample["task"], []).append(
+            _sample(sample, before.get(asked), _earlier(report.first))
+        )
     blocks = [
         f"<details{' open' if i == 0 else ''}><summary>{escape(task)}</summary>"
         f"{''.join(texts)}</details>"
@@ -234,13 +237,13 @@ def _samples(report: "Report") -> str:
     return f"<h2>Samples</h2>{''.join(blocks)}"
 
 
-def _sample(sample: Mapping[str, Any], before: str | None) -> str:
+def _sample(sample: Mapping[str, Any], before: str | None, earlier: str) -> str:
     rows = [
         (f"template {sample['template']}", "prompt", sample["inputs"]),
         ("target", "", sample["target"]),
     ]
     if before is not None:
-        rows.append(("before", "", before))
+        rows.append((earlier, "", before))
     verdict = "right" if sample["right"] else "wrong"
     mark = "✓" if sample["right"] else "✗"
     rows.append((f"output {mark}", verdict, sample["output"]))
@@ -249,6 +252,11 @@ def _sample(sample: Mapping[str, Any], before: str | None) -> str:
         for label, kind, text in rows
     )
     return f'<dl class="sample">{items}</dl>'
+
+
+def _earlier(first: Mapping[str, Any] | None) -> str:
+    """What the first evaluation is called: `before` if it came before the first step."""
+    return f"step {first['step']:,}" if first and first["step"] else "before"
 
 
 def _figure(value: float | None) -> str:

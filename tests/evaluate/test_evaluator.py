@@ -148,7 +148,11 @@ def test_scores_are_written_with_before_and_after(store, tmp_path):
     assert document["tasks"]["own"]["accuracy"] == 100.0
     assert document["before"] == {"seen": 0.0, "majority": pytest.approx(200 / 3)}
     assert document["after"] == {"seen": 100.0, "majority": pytest.approx(200 / 3)}
+    write_scores(tmp_path, evaluate(Oracle(), tasks, store, step=9))
     assert [scores["step"] for scores in read_scores(tmp_path)] == [0, 30]
+    (tmp_path / "scores" / "000000000.json").unlink()
+    write_scores(tmp_path, after)
+    assert "before" not in json.loads((tmp_path / "scores.json").read_text())
     assert not list(tmp_path.rglob("*.partial"))
 
 
