@@ -1,7 +1,7 @@
 """What can be scored without a model: the figures that a model's scores stand beside.
 
-majority([Record(options=("yes", "no"), answers=("yes",)), ...])  -> ["yes", "yes", ...]
-copies(spec, records)["text"]  ->  each record's field `text`, as if it were the answer
+    majority([Record(options=("yes", "no"), answers=("yes",)), ...])  -> ["yes", "yes", ...]
+    copies(spec, records)["text"]  ->  each record's field `text`, as if it were the answer
 """
 
 from collections import Counter

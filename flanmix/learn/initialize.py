@@ -1,7 +1,7 @@
 """Parameters, and what a run said of itself, from the checkpoints of another run.
 
-params, missing = load_params(Path("runs/a"), abstract_params)      # its newest whole checkpoint
-load_run(Path("runs/a"))["configuration"]                           # the gin text that made it
+    params, missing = load_params(Path("runs/a"), abstract_params)   # its newest whole checkpoint
+    load_run(Path("runs/a"))["configuration"]                        # the gin text that made it
 """
 
 from collections.abc import Callable, Mapping

@@ -3,8 +3,8 @@
 `TaskSums` merges by `+`, in any grouping: microbatches, devices and steps add up to the same table.
 A mean is taken in one place only, by `means`, where it is written out.
 
-    task ids (0, 0, 1), losses (1., 2., 5.), weights (1, 1, 0)  ->  cross_entropy (3., 0.), weight
-    (2., 0.)
+    task ids (0, 0, 1), losses (1., 2., 5.), weights (1, 1, 0)
+    ->  cross_entropy (3., 0.), weight (2., 0.)
 """
 
 # B batch rows, T target positions, K tasks of the mixture.

@@ -5,10 +5,10 @@ matrix: whether the second moment is factored, the RMS to which an update is cli
 the parameter. So every leaf below one of the model's `stacks` is treated as L matrices (by `vmap`),
 and a model of scanned layers takes the same steps as one of separate layers.
 
-    optimizer = Adafactor().build(stacks=("encoder", "decoder")) state = optimizer.init(params)
-    updates, state = optimizer.update(gradients, state, params)       # to be scaled by the learning
-    rate params = apply_updates(params, updates, learning_rate)            # params - learning_rate
-    * updates
+    optimizer = Adafactor().build(stacks=("encoder", "decoder"))
+    state = optimizer.init(params)
+    updates, state = optimizer.update(gradients, state, params)
+    params = apply_updates(params, updates, learning_rate)   # params - learning_rate * updates
 """
 
 from collections.abc import Sequence

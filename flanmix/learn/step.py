@@ -5,8 +5,9 @@ their weights; so k microbatches are one batch, and 8 devices are one, whatever 
 tokens among them. Randomness is a function of the seed and the step (and the microbatch): the state
 holds no generator.
 
-    state = new_state(params, optimizer) step = jax.jit(partial(train_step, forward=...,
-    optimizer=..., schedule=..., ...), donate_argnums=0) state, sums = step(state, batch)
+    state = new_state(params, optimizer)
+    step = jax.jit(partial(train_step, forward=..., optimizer=..., ...), donate_argnums=0)
+    state, sums = step(state, batch)
 """
 
 # B batch rows, T target positions, K tasks, M microbatches.

@@ -1,10 +1,10 @@
 """T5, an encoder-decoder with relative positions (Raffel et al., 2020), versions 1.1 and 1.0.
 
-    config = T5Config()                                           # T5 1.1 small: 76,961,152
-    parameters model = jax.jit(config.init)(jax.random.key(0)) logits = model(batch)
-    # [B, T, V], f32 logits, cache = model.prefill(batch, max_new_tokens=64)       # [B, V]: the
-    first new token logits, cache = model.decode_step(cache, logits.argmax(-1))   # [B, V]: the
-    second
+    config = T5Config()                                           # 1.1 small, 76,961,152 weights
+    model = jax.jit(config.init)(jax.random.key(0))
+    logits = model(batch)                                         # [B, T, V], f32
+    logits, cache = model.prefill(batch, max_new_tokens=64)       # [B, V]: the first new token
+    logits, cache = model.decode_step(cache, logits.argmax(-1))   # [B, V]: the second
 
 A batch holds `encoder_input_tokens` and `encoder_segment_ids` [B, S], and for a call also
 `decoder_input_tokens` and `decoder_segment_ids` [B, T]. Segment k of the decoder sees segment k of

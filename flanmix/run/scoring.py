@@ -1,8 +1,8 @@
 """Evaluation of a model in training: when it is due, and its files in the run's folder.
 
-scoring = Scoring(run, store, vocabulary, graph, preemption)   # unknown names are found here
-if scoring.due(step):
-mean = scoring.score(params, step)        # RUN_DIR/scores/<step>.json, RUN_DIR/scores.json
+    scoring = Scoring(run, store, vocabulary, graph, preemption)   # unknown names are found here
+    if scoring.due(step):
+        mean = scoring.score(params, step)    # RUN_DIR/scores/<step>.json, RUN_DIR/scores.json
 """
 
 import json

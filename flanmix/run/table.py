@@ -1,9 +1,9 @@
 """Aligned plain-text tables, as the inspecting verbs print them.
 
-table(["task", "rate"], [["rte", 2290], ["boolq", 3000.5]])
-->  task     rate
-    rte      2290
-    boolq  3000.5
+    table(["task", "rate"], [["rte", 2290], ["boolq", 3000.5]])
+    ->  task     rate
+        rte      2290
+        boolq  3000.5
 """
 
 import json
