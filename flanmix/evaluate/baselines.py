@@ -2,6 +2,8 @@
 
     majority([Record(options=("yes", "no"), answers=("yes",)), ...])  -> ["yes", "yes", ...]
     copies(spec, records)["text"]  ->  each record's field `text`, as if it were the answer
+
+The first is for classification; the second says what a generated answer must beat.
 """
 
 from collections import Counter

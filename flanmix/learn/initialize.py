@@ -2,6 +2,8 @@
 
     params, missing = load_params(Path("runs/a"), abstract_params)   # its newest whole checkpoint
     load_run(Path("runs/a"))["configuration"]                        # the gin text that made it
+
+Damage is seen as in a run's own checkpoints: the newest whole one is read.
 """
 
 from collections.abc import Callable, Mapping

@@ -3,6 +3,8 @@
     scoring = Scoring(run, store, vocabulary, graph, preemption)   # unknown names are found here
     if scoring.due(step):
         mean = scoring.score(params, step)    # RUN_DIR/scores/<step>.json, RUN_DIR/scores.json
+
+An evaluation that is there is not made again: a run that goes on finds what it has scored.
 """
 
 import json

@@ -4,6 +4,8 @@
     ->  task     rate
         rte      2290
         boolq  3000.5
+
+Numbers stand at the right of their column, texts at the left.
 """
 
 import json
