@@ -3,16 +3,19 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError
+from flanmix.evaluate import predictor as predictor_module
 from flanmix.evaluate.evaluator import EvalTask, evaluate, plan
 from flanmix.evaluate.predictor import ModelPredictor
+from flanmix.evaluate.rank import OptionScores
 from flanmix.evaluate.scores import read_scores, write_scores
 from tests.evaluate.collection import SPECS, Oracle, mixture, prepare
-from tests.evaluate.models import tiny_model
+from tests.evaluate.models import ARCHITECTURES, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -156,22 +159,29 @@ def test_scores_are_written_with_before_and_after(store, tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-@pytest.mark.parametrize("architecture", ["encoder_decoder", "causal"])
-def test_a_model_scores_the_same_whatever_the_batch_size(store, architecture):
-    model = tiny_model(architecture, 384)
-    vocabulary, lengths = ByteVocabulary(), Lengths(256, 24, architecture)
-    tasks = plan({"two": mixture("two", ["fixed", "several"])}, 3)
-    results = [
-        evaluate(ModelPredictor(model, vocabulary, lengths, batch_size=size), tasks, store)
+def test_a_model_scores_the_same_whatever_the_batch_size(store):
+    predictors = [
+        ModelPredictor(
+            tiny_model("encoder_decoder", 384), ByteVocabulary(), Lengths(256, 24), batch_size=size
+        )
         for size in (2, 7)
     ]
+    tasks = plan({"two": mixture("two", ["fixed", "several"])}, 3)
+    results = [evaluate(predictor, tasks, store) for predictor in predictors]
     assert results[0].to_json() == results[1].to_json()
     assert results[0].tasks["fixed"].trimmed == 0.0
 
 
-def test_inputs_that_are_cut_are_counted(store):
-    lengths = Lengths(16, 8)
-    predictor = ModelPredictor(tiny_model("encoder_decoder", 384), ByteVocabulary(), lengths)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_inputs_that_are_cut_are_counted(store, monkeypatch, architecture):
+    def first(model, questions, **settings):
+        return [OptionScores(-np.arange(len(q)), np.ones(len(q))) for q in questions]
+
+    monkeypatch.setattr(predictor_module, "rank", first)
+    monkeypatch.setattr(predictor_module, "generate", lambda model, prompts, **_: prompts)
     tasks = plan({"two": mixture("two", ["fixed", "several"])}, 1)
-    scores = evaluate(predictor, tasks, store)
-    assert scores.tasks["fixed"].trimmed == scores.tasks["several"].trimmed == 100.0
+    for length, trimmed in ((16, 100.0), (256, 0.0)):
+        predictor = ModelPredictor(None, ByteVocabulary(), Lengths(length, 24, architecture))
+        scores = evaluate(predictor, tasks, store)
+        assert scores.tasks["fixed"].trimmed == trimmed
+        assert scores.tasks["several"].trimmed == trimmed

@@ -49,7 +49,7 @@ def test_packed_options_score_as_alone(architecture):
         assert score.best == int(np.argmax(expected))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "causal"])
 def test_the_batch_size_and_the_company_change_nothing(architecture):
     model, lengths = tiny_model(architecture), lengths_of(architecture)
     questions = questions_of(architecture, seed=1)
