@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, UInt
 
 from flanmix.errors import UserError
+from flanmix.model.sharding import shardings
 
 PyTree = Any
 
@@ -89,13 +90,13 @@ def _described(array: list | None) -> str:
 def placed(tree: PyTree) -> PyTree:
     """Returns abstract leaves with shardings on the devices of the mesh that is set."""
     mesh = jax.sharding.get_mesh()
-
-    def place(x: Any) -> jax.ShapeDtypeStruct:
-        partition = x.sharding.spec if x.sharding is not None else jax.P()
-        sharding = jax.sharding.NamedSharding(mesh, partition) if not mesh.empty else None
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-    return jax.tree.map(place, tree)
+    if mesh.empty:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        tree,
+        shardings(tree, mesh),
+    )
 
 
 def path_of(path: tuple) -> str:

@@ -73,7 +73,7 @@ class AdamW:
         return _clipped(self.clip_norm, optax.chain(adam, decay))
 
 
-def apply_updates(params: PyTree, updates: PyTree, rate: Float[Array, ""]) -> PyTree:
+def apply_updates(params: PyTree, updates: PyTree, rate: Float[Array, ""] | float) -> PyTree:
     """Returns `params - rate * updates`."""
     return jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), params, updates)
 

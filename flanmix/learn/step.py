@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Shaped
 
 from flanmix.learn.loss import LossConfig, token_losses
 from flanmix.learn.metrics import TaskSums, task_sums
@@ -142,7 +142,7 @@ def gradient_sums(
     return jax.lax.scan(add, zeros, (parts, jnp.arange(microbatches)))[0]
 
 
-def _cut(x_BT: Int[Array, "B T"], microbatches: int) -> Int[Array, "M B T"]:
+def _cut(x_BT: Shaped[Array, "B T"], microbatches: int) -> Shaped[Array, "M b T"]:
     """Cuts every device's own rows, so that no row moves to another device."""
     rows, *rest = x_BT.shape
     shape = (rows // microbatches, microbatches, *rest)

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from flanmix.model.sharding import constrain, spec
@@ -98,7 +99,7 @@ def dropout(x: Array, key: Key[Array, ""] | None, rate: float, site: int) -> Arr
 
 
 def embed(
-    table_VD: nnx.Param, tokens_BT: Int[Array, "B T"], dtype: jnp.dtype
+    table_VD: nnx.Param, tokens_BT: Int[Array, "B T"], dtype: DTypeLike
 ) -> Float[Array, "B T D"]:
     """Looks tokens up; the table's width is gathered first, so that only the vocabulary is cut."""
     table = constrain(table_VD[...], "vocab", None)

@@ -119,7 +119,11 @@ def shardings(abstract: Any, mesh: Mesh) -> Any:
 
     The tree comes from `jax.eval_shape` under that mesh; restoring a checkpoint needs the result.
     """
-    return jax.tree.map(lambda leaf: NamedSharding(mesh, leaf.sharding.spec), abstract)
+
+    def place(leaf: Any) -> NamedSharding:
+        return NamedSharding(mesh, leaf.sharding.spec if leaf.sharding is not None else P())
+
+    return jax.tree.map(place, abstract)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
