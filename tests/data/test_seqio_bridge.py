@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from flanmix.data import seqio_bridge, seqio_bridge_tasks
+from flanmix.data.loader import Loader, LoaderConfig
 from flanmix.data.preparation import prepare_task
 from flanmix.data.render import TextPair, draw, eligible_templates, render
 from flanmix.data.seqio_bridge_tasks import register_mixture, register_task
 from flanmix.data.sources import canonical_records, raw_records, source_files
 from flanmix.data.store import Store
+from flanmix.data.vocabulary import load_vocabulary
 from flanmix.errors import UserError
 from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.mixture import MixtureSpec, resolve
+from flanmix.spec.mixture import Mixture, MixtureSpec, MixtureTask, resolve
 from flanmix.spec.places import tasks_root
 from flanmix.spec.task import Source, TaskSpec
 from flanmix.spec.template import Template
@@ -407,6 +409,11 @@ def test_a_foreign_task_is_prepared_and_passed_through(
     assert [p.inputs for p in pairs] == [f"ask: train {i} é {{x}}" for i in range(5)]
     assert [p.targets for p in pairs] == [str(i) for i in range(5)]
     assert prepare_task(spec, store) is None
+    mixture = Mixture("foreign", (MixtureTask(spec, 1.0, 5, (0,)),))
+    vocabulary = load_vocabulary("byte")
+    batch = next(Loader(LoaderConfig(2, 64, 16), mixture, store, vocabulary))
+    fed = vocabulary.decode(batch["encoder_input_tokens"][0].tolist())
+    assert fed.startswith("ask: train ")
 
 
 def test_the_raw_records_of_a_foreign_task(foreign: TaskSpec):
