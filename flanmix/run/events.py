@@ -12,6 +12,7 @@ off what an interrupted one wrote after N, so that each step is there once, in o
 on the clock is `tokens_per_second` alone.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -122,24 +123,32 @@ class Events:
 
     def __exit__(self, *exception: object) -> None:
         self._bar.close()
-        if self._board is not None:
-            self._board.close()
-        if self._file is not None:
-            self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk refused has been said
+            if self._board is not None:
+                self._board.close()
+            if self._file is not None:
+                self._file.close()
 
     def write(self, told: Told, sums: StepSums, names: Sequence[str]) -> dict[str, Any]:
         """Writes a step's line when the devices have it, and returns it.
 
         Raises:
             NotFinite: see `line_of`; nothing is written.
+            UserError: the file can't be written.
         """
         jax.block_until_ready(sums)
         now = time.monotonic()
         line = line_of(told, sums, names, max(now - self._time, 1e-9))
         self._time = now
         if self._file is not None:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise UserError(
+                    f"{self._file.name} can't be written ({error.strerror}): make room and run the "
+                    "same command again"
+                ) from error
             if told.step % self._every == 0:
                 self._draw(line)
         rate = f"{line['tokens_per_second']:,.0f} tokens/s"
@@ -163,15 +172,24 @@ class Events:
 
     def _draw(self, line: dict[str, Any]) -> None:
         if self._board is None:
-            # Not at the start: it costs as much time as a small model's first step.
-            from tensorboardX import SummaryWriter
-
-            self._board = SummaryWriter(str(self._folder), purge_step=self._start + 1)
+            self._board = _board(self._folder, self._start)
         for name, value in line.items():
             if isinstance(value, int | float) and name != "step":
                 self._board.add_scalar(f"train/{name}", value, line["step"])
         for task, figures in line["tasks"].items():
             self._board.add_scalar(f"loss/{task}", figures["loss"], line["step"])
+
+
+def _board(folder: Path, start: int) -> Any:
+    # Where torch is installed, tensorboardX would import it, for seconds and nothing of use here.
+    absent = {"torch": None} if "torch" not in sys.modules else {}
+    sys.modules.update(absent)  # pyrefly: ignore[no-matching-overload]
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        for name in absent:
+            del sys.modules[name]
+    return SummaryWriter(str(folder), purge_step=start + 1)
 
 
 def cut_after(path: Path, step: int) -> None:

@@ -11,6 +11,7 @@ On one host everything here does nothing, or returns what it was given.
 import os
 import signal
 import types
+from typing import Any
 
 import jax
 import numpy as np
@@ -60,33 +61,52 @@ def global_hash(features: Features) -> str:
 
 
 class Preemption:
-    """Whether the run was told to end: SIGTERM on one host, or a pod's notice on any of them.
+    """Whether the run was told to end: by SIGTERM or SIGINT here, or by a pod's notice to any host.
 
     with Preemption() as preemption:
         ... preemption.asked(step) ...
+
+    From the first question on, an interruption waits for the next one, so that it never falls into
+    the middle of a library's work; a second one does not wait.
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._before = None
+        self._terminated = False
+        self._interrupted = False
+        self._asking = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Preemption":
-        # Several hosts must agree on the step: JAX's own service listens there.
+        self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
+        # Several hosts must agree on the step: there JAX's own service listens.
         if jax.process_count() == 1:
-            self._before = signal.signal(signal.SIGTERM, self._note)
+            self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._terminate)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _note(self, number: int, frame: types.FrameType | None) -> None:
-        self._asked = True
+    def _terminate(self, number: int, frame: types.FrameType | None) -> None:
+        self._terminated = True
+
+    def _interrupt(self, number: int, frame: types.FrameType | None) -> None:
+        if self._interrupted or not self._asking:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        os.write(2, b"\nflanmix: ending after this step; interrupt again to end at once\n")
 
     def asked(self, step: int) -> bool:
-        """Returns whether to save after `step` and end; the same on every host."""
+        """Returns whether to save after `step` and end; the same on every host.
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted, and ends without saving.
+        """
+        self._asking = True
+        if self._interrupted:
+            raise KeyboardInterrupt
         if jax.process_count() == 1:
-            return self._asked
+            return self._terminated
         from jax.experimental import multihost_utils
 
         return multihost_utils.reached_preemption_sync_point(step)

@@ -101,7 +101,7 @@ class Scoring:
                     path.unlink()
 
     def _check(self) -> None:
-        # Hosts agree on a step's end only between steps: on several, an evaluation runs through.
+        # Hosts agree to end between steps only: on several, an evaluation runs through.
         if jax.process_count() == 1 and self._preemption.asked(0):
             raise _Ended
 

@@ -69,8 +69,12 @@ class Workplace:
 
     def flanmix(self, *arguments: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Runs a verb to its end; checks the exit code unless `check` is None."""
+        return self.run(self.command(*arguments), check)
+
+    def run(self, command: list[str], check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Runs a command here to its end; checks the exit code unless `check` is None."""
         done = subprocess.run(
-            self.command(*arguments),
+            command,
             env=self.variables(),
             cwd=self.folder,
             capture_output=True,
