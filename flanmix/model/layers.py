@@ -52,8 +52,11 @@ def check_config(config: Any, positive: tuple[str, ...]) -> None:
     """
     kind = type(config).__name__
     for field in positive:
-        if getattr(config, field) < 1:
-            raise ValueError(f"{kind}.{field} is {getattr(config, field)}: must be at least 1")
+        value = getattr(config, field)
+        if not isinstance(value, int):
+            raise ValueError(f"{kind}.{field} is {value!r}: must be a whole number")
+        if value < 1:
+            raise ValueError(f"{kind}.{field} is {value}: must be at least 1")
     if not 0.0 <= config.dropout_rate < 1.0:
         raise ValueError(f"{kind}.dropout_rate is {config.dropout_rate}: must be in [0, 1)")
     for field, known in (("mlp", MLPS), ("dtype", DTYPES), ("remat", REMAT)):
