@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from flanmix.model import layers
 from flanmix.model.layers import MLP, attend, dropout, merge_heads, rms_norm, split_heads, weight
-from flanmix.model.sharding import constrain, spec
+from flanmix.model.sharding import constrain
 
 Batch = Mapping[str, Array]
 
@@ -275,12 +275,8 @@ class Decoder(nnx.Module):
 
     def _logits(self, x_BTD):
         y = rms_norm(x_BTD, self.norm, self.config.norm_epsilon)
-        options = dict(
-            preferred_element_type=jnp.float32, out_sharding=spec("batch", None, "vocab")
-        )
-        if self.head is not None:
-            return jnp.einsum("btd,dv->btv", y, self.head[...].astype(y.dtype), **options)
-        return jnp.einsum("btd,vd->btv", y, self.embedding[...].astype(y.dtype), **options)
+        head = self.embedding[...].T if self.head is None else self.head[...]
+        return layers.linear(y, head, "vocab", dtype=jnp.float32)
 
 
 def rope(

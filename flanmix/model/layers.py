@@ -13,6 +13,7 @@ a key it does nothing.
 # B batch, T queries, S keys, D model width, F inner width of the MLP, H heads, N heads of keys and
 # values, G heads that share one of them (H = N x G), K width of a head, V vocabulary, L layers.
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from flanmix.model.sharding import constrain, spec
+from flanmix.model.sharding import P, constrain, spec, spec_of
 
 # Finite, so that a row with nothing to see gives no NaN; beside any other score its weight is
 # exactly 0.
@@ -79,23 +80,34 @@ def ones(*shape: int) -> nnx.Param:
     return nnx.Param(constrain(jnp.ones(shape), *(None,) * len(shape)))
 
 
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=2)
+def _rms_norm(x_BTD: Array, scale_D: Array, epsilon: float) -> Array:
+    x = x_BTD.astype(jnp.float32)
+    x = x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + epsilon)
+    return x.astype(x_BTD.dtype) * scale_D[None, None, :].astype(x_BTD.dtype)
+
+
 def rms_norm(
     x_BTD: Float[Array, "B T D"], scale_D: nnx.Param, epsilon: float
 ) -> Float[Array, "B T D"]:
     """Root mean square normalisation, in f32, without mean or bias (Zhang and Sennrich, 2019)."""
-    x = x_BTD.astype(jnp.float32)
-    x = x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + epsilon)
-    return x.astype(x_BTD.dtype) * scale_D[...][None, None, :].astype(x_BTD.dtype)
+    return _rms_norm(x_BTD, scale_D[...], epsilon)
 
 
-def dropout(x: Array, key: Key[Array, ""] | None, rate: float, site: int) -> Array:
-    """Zeroes features at `rate`, one draw for all positions (axis -2) of an example, as T5 does.
+def dropout(x: Array, key: Key[Array, ""] | None, rate: float, site: int, same: int = -2) -> Array:
+    """Zeroes features at `rate`, with one draw for all positions of an example, as T5 does.
 
-    `site` is the number of this dropout within its layer.
+    Args:
+        x: [B, ..., T, D].
+        key: a layer's key, or None for no dropout.
+        rate: the probability of a zero; what is left is scaled by 1 / (1 - rate).
+        site: the number of this dropout within its layer.
+        same: the dimension that shares a draw.
     """
     if key is None or rate == 0.0:
         return x
-    shape = (*x.shape[:-2], 1, x.shape[-1])
+    shape = list(x.shape)
+    shape[same] = 1
     kept = jax.random.bernoulli(jax.random.fold_in(key, site), 1.0 - rate, shape)
     scale = jnp.where(kept, 1.0 / (1.0 - rate), 0.0).astype(x.dtype)
     return x * constrain(scale, "batch", *(None,) * (x.ndim - 1))
@@ -110,50 +122,145 @@ def embed(
     return table.at[tokens_BT].get(out_sharding=out, mode="clip").astype(dtype)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _matmul(x_BTD: Array, w_DF: Array, out: P | None, dtype: jnp.dtype) -> Array:
+    return jnp.einsum("btd,df->btf", x_BTD, w_DF, out_sharding=out, preferred_element_type=dtype)
+
+
+def _matmul_forward(x_BTD, w_DF, out, dtype):
+    return _matmul(x_BTD, w_DF, out, dtype), (x_BTD, w_DF)
+
+
+def _matmul_backward(out, dtype, saved, dy_BTF):
+    x_BTD, w_DF = saved
+    dy_BTF = dy_BTF.astype(x_BTD.dtype)
+    dx_BTD = jnp.einsum("btf,df->btd", dy_BTF, w_DF, out_sharding=spec_of(x_BTD))
+    # JAX's own rule computes the transpose of this. On a CPU that writes dy transposed, which costs
+    # more than the product.
+    dw_DF = jnp.einsum("btd,btf->df", x_BTD, dy_BTF, out_sharding=spec_of(w_DF))
+    return dx_BTD, dw_DF
+
+
+_matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def linear(
+    x_BTD: Float[Array, "B T D"],
+    w_DF: Float[Array, "D F"],
+    name: str | None = None,
+    *,
+    size: int | None = None,
+    dtype: jnp.dtype | None = None,
+) -> Float[Array, "B T F"]:
+    """Multiplies by a matrix, in the dtype of x.
+
+    Args:
+        x_BTD: activations.
+        w_DF: an f32 kernel.
+        name: logical name of the result's last dimension, None where it is whole.
+        size: in how many parts that dimension may be cut, where it is not F.
+        dtype: of the result, where it is not that of x.
+    """
+    out = spec("batch", None, name, sizes=(None, None, size))
+    return _matmul(x_BTD, w_DF.astype(x_BTD.dtype), out, dtype or x_BTD.dtype)
+
+
 def split_heads(
     x_BTD: Float[Array, "B T D"], kernel: nnx.Param, num_heads: int
 ) -> Float[Array, "B T H K"]:
     """Projects with a kernel `[D, H*K]` and cuts the result into heads."""
-    out = spec("batch", None, "heads", sizes=(None, None, num_heads))
-    y = jnp.einsum("btd,df->btf", x_BTD, kernel[...].astype(x_BTD.dtype), out_sharding=out)
+    y = linear(x_BTD, kernel[...], "heads", size=num_heads)
     return y.reshape(*y.shape[:2], num_heads, -1)
 
 
 def merge_heads(y_BTHK: Float[Array, "B T H K"], kernel: nnx.Param) -> Float[Array, "B T D"]:
     """Projects all heads with a kernel `[H*K, D]`, back to the model's width."""
-    y = y_BTHK.reshape(*y_BTHK.shape[:2], -1)
-    out = spec("batch", None, None)
-    return jnp.einsum("btf,fd->btd", y, kernel[...].astype(y.dtype), out_sharding=out)
+    return linear(y_BTHK.reshape(*y_BTHK.shape[:2], -1), kernel[...])
 
 
 def attend(
     q_BTHK: Float[Array, "B T H K"],
     k_BSNK: Float[Array, "B S N K"],
     v_BSNK: Float[Array, "B S N K"],
-    mask: Bool[Array, "#B 1 #T S"],
-    bias: Float[Array, "#B H #T S"] | None = None,
+    mask: Bool[Array, "B 1 #T S"],
+    bias: Float[Array, "#B H #T S"] | None = None,  # one row for all, unless T is 1
     *,
     dropout_key: Key[Array, ""] | None = None,
     dropout_rate: float = 0.0,
 ) -> Float[Array, "B T H K"]:
-    """Attention of H heads over N <= H key heads; softmax in f32, no scale: scale the queries."""
-    batch, queries, heads, width = q_BTHK.shape
-    shared = k_BSNK.shape[2]
-    heads_axis = spec("batch", None, "heads", None, None, sizes=(None, None, shared, None, None))
-    q_BTNGK = jax.lax.reshape(
-        q_BTHK, (batch, queries, shared, heads // shared, width), out_sharding=heads_axis
-    )
-    scores = jnp.einsum("btngk,bsnk->bngts", q_BTNGK, k_BSNK, preferred_element_type=jnp.float32)
+    """Attention of H heads over N <= H key heads; softmax in f32, no scale: scale the queries.
+
+    Dropout takes whole keys away, the same for all queries, so it acts on the values.
+    """
+    v_BSNK = dropout(v_BSNK, dropout_key, dropout_rate, site=0, same=-1)
+    shape, shared = q_BTHK.shape, k_BSNK.shape[2]
+    groups = shape[2] // shared
+    if groups == 1:
+        return _attend(q_BTHK, k_BSNK, v_BSNK, mask, bias)
+    if shape[1] > 1:  # copies of the keys are smaller than what is kept of the queries anyway
+        keys, values = (_repeat_heads(x, groups) for x in (k_BSNK, v_BSNK))
+        return _attend(q_BTHK, keys, values, mask, bias)
+    # One query a row, against a cache: the heads that share a key head act as its queries.
+    cut = dict(sizes=(shape[0], None, shared, None))
+    q_BGNK = constrain(q_BTHK, "batch", None, "heads", None, **cut)
+    q_BGNK = q_BGNK[:, 0].reshape(shape[0], shared, groups, -1).swapaxes(1, 2)
     if bias is not None:
-        names = ("batch" if bias.shape[0] > 1 else None, "heads", None, None)
-        bias = constrain(bias, *names, sizes=(bias.shape[0], shared, None, None))
-        scores += bias.reshape(bias.shape[0], shared, heads // shared, *bias.shape[2:])
-    scores = jnp.where(mask[:, :, None], scores, MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v_BSNK.dtype)
-    weights = dropout(weights, dropout_key, dropout_rate, site=0)
-    y_BTNGK = jnp.einsum("bngts,bsnk->btngk", weights, v_BSNK)
-    out = spec("batch", None, "heads", None, sizes=(None, None, shared, None))
-    return jax.lax.reshape(y_BTNGK, q_BTHK.shape, out_sharding=out)
+        cut = dict(sizes=(bias.shape[0], shared, None, None))
+        bias = constrain(bias, "batch", "heads", None, None, **cut)
+        bias = bias[:, :, 0].reshape(bias.shape[0], shared, groups, -1)
+    y_BGNK = _attend(q_BGNK, k_BSNK, v_BSNK, mask, bias)
+    return y_BGNK.swapaxes(1, 2).reshape(shape[0], *shape[2:])[:, None]
+
+
+def _repeat_heads(x_BSNK: Array, groups: int) -> Array:
+    batch, length, shared, width = x_BSNK.shape
+    x = jnp.broadcast_to(x_BSNK[:, :, :, None], (batch, length, shared, groups, width))
+    return constrain(x.reshape(batch, length, -1, width), "batch", None, "heads", None)
+
+
+def _scores(q_BTHK, k_BSHK, mask, bias):
+    scores = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
+    return jnp.where(mask, scores if bias is None else scores + bias, MASKED)
+
+
+@jax.custom_vjp
+def _attend(q_BTHK, k_BSHK, v_BSHK, mask, bias):
+    return _attend_forward(q_BTHK, k_BSHK, v_BSHK, mask, bias)[0]
+
+
+def _attend_forward(q_BTHK, k_BSHK, v_BSHK, mask, bias):
+    scores = _scores(q_BTHK, k_BSHK, mask, bias)
+    top = scores.max(-1, keepdims=True)
+    weights = jnp.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)
+    y_BTHK = jnp.einsum("bhts,bshk->bthk", (weights / total).astype(v_BSHK.dtype), v_BSHK)
+    return y_BTHK, (q_BTHK, k_BSHK, v_BSHK, mask, bias, y_BTHK, top, total)
+
+
+def _attend_backward(saved, dy_BTHK):
+    """Computes the weights again from their maxima and sums, so that no [T, S] is kept.
+
+    As Dao et al. (2022, appendix B.2): the sum within the softmax's derivative is that of y * dy.
+    """
+    q_BTHK, k_BSHK, v_BSHK, mask, bias, y_BTHK, top, total = saved
+    dtype, f32 = q_BTHK.dtype, dict(preferred_element_type=jnp.float32)
+    weights = jnp.exp(_scores(q_BTHK, k_BSHK, mask, bias) - top) / total
+    dv_BSHK = jnp.einsum("bhts,bthk->bshk", weights.astype(dtype), dy_BTHK)
+    dweights = jnp.einsum("bthk,bshk->bhts", dy_BTHK, v_BSHK, **f32)
+    inner = jnp.einsum("bthk,bthk->bht", dy_BTHK, y_BTHK, **f32)[..., None]
+    dscores = weights * (dweights - inner)
+    dq_BTHK = jnp.einsum("bhts,bshk->bthk", dscores.astype(dtype), k_BSHK)
+    dk_BSHK = jnp.einsum("bhts,bthk->bshk", dscores.astype(dtype), q_BTHK)
+    dbias = None
+    if bias is not None:
+        # A product with ones: on a CPU, a sum over the first dimension takes five times as long.
+        ones_B = constrain(jnp.ones(dscores.shape[0]), "batch")
+        out = spec(None, "heads", None, None, sizes=bias.shape)
+        dbias = jnp.einsum("xb,bhts->xhts", ones_B[None], dscores, out_sharding=out)
+    return dq_BTHK, dk_BSHK, dv_BSHK, None, dbias
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
 
 
 def relative_bucket(
@@ -222,17 +329,15 @@ class MLP(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Applies one layer's MLP, with dropout on the inner values."""
         activation, _ = MLPS[self.kind]
-        dtype, inner = x_BTD.dtype, spec("batch", None, "mlp")
-        h_BTF = activation(
-            jnp.einsum("btd,df->btf", x_BTD, self.wi_0[...].astype(dtype), out_sharding=inner)
-        )
-        if self.wi_1 is not None:
-            h_BTF *= jnp.einsum(
-                "btd,df->btf", x_BTD, self.wi_1[...].astype(dtype), out_sharding=inner
-            )
-        h_BTF = dropout(h_BTF, key, rate, site=1)
-        out = spec("batch", None, None)
-        return jnp.einsum("btf,fd->btd", h_BTF, self.wo[...].astype(dtype), out_sharding=out)
+
+        @functools.partial(jax.checkpoint, prevent_cse=False)  # keeps its arguments only
+        def inner(branches, wo):
+            h_BTF = activation(branches[0])
+            h_BTF = h_BTF * branches[1] if len(branches) > 1 else h_BTF
+            return linear(dropout(h_BTF, key, rate, site=1), wo)
+
+        kernels = [kernel[...] for kernel in (self.wi_0, self.wi_1) if kernel is not None]
+        return inner([linear(x_BTD, kernel, "mlp") for kernel in kernels], self.wo[...])
 
 
 def scan_layers(

@@ -98,6 +98,12 @@ def spec(*names: str | None, sizes: Sequence[int | None] | None = None) -> P | N
     return _partition(mesh, names, sizes)
 
 
+def spec_of(x: jax.Array) -> P | None:
+    """Returns how `x` is partitioned under the explicit mesh that is set, or None."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return None if mesh.empty or not mesh.are_all_axes_explicit else jax.typeof(x).sharding.spec
+
+
 def constrain(
     x: jax.Array, *names: str | None, sizes: Sequence[int | None] | None = None
 ) -> jax.Array:

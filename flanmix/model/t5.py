@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from flanmix.model import layers
 from flanmix.model.layers import MLP, attend, dropout, merge_heads, rms_norm, split_heads, weight
-from flanmix.model.sharding import constrain, spec
+from flanmix.model.sharding import constrain
 
 START_TOKEN = 0  # what the decoder reads before its first token: T5 uses its padding
 
@@ -297,12 +297,10 @@ class T5(nnx.Module):
         return dropout(x_BTD, _outer(dropout_key, 1), self.config.dropout_rate, site=0)
 
     def _logits(self, y_BTD):
-        out, dtype = spec("batch", None, "vocab"), y_BTD.dtype
-        options = dict(preferred_element_type=jnp.float32, out_sharding=out)
-        if self.head is not None:
-            return jnp.einsum("btd,dv->btv", y_BTD, self.head[...].astype(dtype), **options)
-        y_BTD = y_BTD * self.config.d_model**-0.5
-        return jnp.einsum("btd,vd->btv", y_BTD, self.embedding[...].astype(dtype), **options)
+        tied = self.head is None
+        y_BTD = y_BTD * self.config.d_model**-0.5 if tied else y_BTD
+        head = self.embedding[...].T if tied else self.head[...]
+        return layers.linear(y_BTD, head, "vocab", dtype=jnp.float32)
 
 
 def _same_segment(query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"]) -> Bool[Array, "B 1 T S"]:

@@ -34,9 +34,13 @@ def model_of(config):
 
     def draw(path, leaf):
         noise = generator.normal(size=leaf.shape).astype(np.float32)
-        if "norm" in jax.tree_util.keystr(path):
+        name = jax.tree_util.keystr(path)
+        if "norm" in name:
             return jnp.asarray(1 + 0.1 * noise)
-        return jnp.asarray(noise * leaf.shape[-2] ** -0.5)
+        if "embedding" in name:
+            return jnp.asarray(noise)
+        scale = config.head_dim**-0.5 if "query" in name else 1
+        return jnp.asarray(noise * scale * leaf.shape[-2] ** -0.5)
 
     abstract = jax.eval_shape(config.init, jax.random.key(0))
     return jax.tree_util.tree_map_with_path(draw, abstract)
