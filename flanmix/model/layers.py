@@ -123,7 +123,7 @@ def embed(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _matmul(x_BTD: Array, w_DF: Array, out: P | None, dtype: jnp.dtype) -> Array:
+def _matmul(x_BTD: Array, w_DF: Array, out: P | None, dtype: DTypeLike) -> Array:
     return jnp.einsum("btd,df->btf", x_BTD, w_DF, out_sharding=out, preferred_element_type=dtype)
 
 
@@ -150,7 +150,7 @@ def linear(
     name: str | None = None,
     *,
     size: int | None = None,
-    dtype: jnp.dtype | None = None,
+    dtype: DTypeLike | None = None,
 ) -> Float[Array, "B T F"]:
     """Multiplies by a matrix, in the dtype of x.
 

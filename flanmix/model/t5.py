@@ -297,10 +297,10 @@ class T5(nnx.Module):
         return dropout(x_BTD, _outer(dropout_key, 1), self.config.dropout_rate, site=0)
 
     def _logits(self, y_BTD):
-        tied = self.head is None
-        y_BTD = y_BTD * self.config.d_model**-0.5 if tied else y_BTD
-        head = self.embedding[...].T if tied else self.head[...]
-        return layers.linear(y_BTD, head, "vocab", dtype=jnp.float32)
+        if self.head is not None:
+            return layers.linear(y_BTD, self.head[...], "vocab", dtype=jnp.float32)
+        y_BTD = y_BTD * self.config.d_model**-0.5
+        return layers.linear(y_BTD, self.embedding[...].T, "vocab", dtype=jnp.float32)
 
 
 def _same_segment(query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"]) -> Bool[Array, "B 1 T S"]:

@@ -130,7 +130,7 @@ def test_decoder_computes_what_llama_computes():
 
 def test_buckets_of_relative_positions():
     golden, _ = read("t5_1_1")
-    distance = np.arange(-300, 301)
+    distance = jnp.arange(-300, 301)
     for direction, bidirectional in (("both", True), ("past", False)):
         found = relative_bucket(distance, 32, 128, bidirectional)
         np.testing.assert_array_equal(found, golden[f"buckets/{direction}"])
