@@ -57,7 +57,7 @@ def test_the_order_of_files_does_not_matter():
         (["STEPS=-1"], "STEPS is -1: must not be negative"),
         (["Run.microbatches=0"], "Run.microbatches is 0: must be at least 1"),
         (["Schedule.kind=cosin"], "Schedule.kind is 'cosin': must be one of"),
-        (["T5Config.d_model='x'"], "d_model"),
+        (["T5Config.d_model='x'"], "T5Config: "),
         (["Evaluation.examples=0"], "Evaluation.examples is 0"),
         (["MeshConfig.data=0"], "MeshConfig is data=0"),
     ],
