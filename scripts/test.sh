@@ -21,7 +21,7 @@ step() {
 step "lint" "$BIN/ruff" check .
 step "format" "$BIN/ruff" format --check .
 step "types" "$BIN/pyrefly" check --python-interpreter-path "$BIN/python"
-step "tests" "$BIN/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile \
+step "tests" "$BIN/python" -m pytest -q -n logical --maxprocesses 8 --dist loadfile \
   --durations=15 -m "not multidevice and not slow"
 # Eight simulated devices are slow to compile for; what these tests look at does not need an optimised program.
 step "eight devices" env XLA_FLAGS="--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0" \
