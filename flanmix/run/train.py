@@ -33,6 +33,7 @@ from flanmix.model.sharding import batch_sharding
 from flanmix.run import configuration, hosts
 from flanmix.run.events import Events, NotFinite, Told, positions
 from flanmix.run.record import check_unchanged, prepare_folder, run_record
+from flanmix.run.report import write_report
 from flanmix.run.scoring import Scoring
 from flanmix.run.settings import Run
 from flanmix.spec.catalogue import default_catalogue
@@ -344,6 +345,8 @@ def finish(run: Run, step: int, preempted: bool) -> None:
     if preempted:
         outcome(f"preempted at step {step}: saved")
         return
+    if jax.process_index() == 0:
+        outcome(f"report: {write_report(run.folder)}")
     outcome(f"done: {step} steps in {run.folder}")
 
 
