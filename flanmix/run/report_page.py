@@ -171,16 +171,18 @@ def _tasks(report: "Report") -> str:
     details = report.last["details"]
     templates = sorted({int(number) for task in details.values() for number in task["templates"]})
     before = [_earlier(report.first)] if report.first else []
-    names = ["baseline", *before, "mean", "median", "best", *map(str, templates)]
+    best = ["best"] if any(task["best"] for task in details.values()) else []
+    names = ["baseline", *before, "mean", "median", *best, *map(str, templates)]
     head = "".join(f"<th>{name}</th>" for name in names)
     rows = []
     for name, task in sorted(details.items(), key=lambda item: (item[1]["cluster"], item[0])):
-        first = report.first["tasks"].get(name, {}) if report.first else {}
-        rows.append(_task_row(name, task, report.last["tasks"][name], first, before, templates))
+        first = report.first["tasks"].get(name, {}) if report.first else None
+        mean = report.last["tasks"][name]
+        rows.append(_task_row(name, task, mean, first, bool(best), templates))
+    chosen = "the template that is best on validation records (underlined), " if best else ""
     return (
         "<h2>Tasks and templates</h2><p>The first metric of each task: baseline, mean and median "
-        "over templates, the template that is best on validation records (underlined), and every "
-        "template by its number.</p>"
+        f"over templates, {chosen}and every template by its number.</p>"
         f'<div class="wide"><table><thead><tr><th>task</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -190,17 +192,18 @@ def _task_row(
     name: str,
     task: Mapping[str, Any],
     mean: Mapping[str, float],
-    first: Mapping[str, float],
-    before: Sequence[str],
+    first: Mapping[str, float] | None,
+    with_best: bool,
     templates: Iterable[int],
 ) -> str:
     key = task["primary"] or next(iter(mean))
     best = task["best"]
-    figures = [task["baseline"].get(key), *(first.get(key) for _ in before)]
+    figures = [task["baseline"].get(key), *([] if first is None else [first.get(key)])]
     cells = [f"<td>{_figure(value)}</td>" for value in figures]
     cells.append(f'<td class="mean">{_figure(mean[key])}</td>')
     cells.append(f"<td>{_figure(task['median'][key])}</td>")
-    cells.append(f"<td>{_figure(best['metrics'][key] if best else None)}</td>")
+    if with_best:
+        cells.append(f"<td>{_figure(best['metrics'][key] if best else None)}</td>")
     for number in templates:
         value = task["templates"].get(str(number), {}).get(key)
         chosen = " best" if best and best["template"] == number else ""
