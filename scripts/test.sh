@@ -25,7 +25,7 @@ step "tests" "$BIN/python" -m pytest -q -n logical --maxprocesses 8 --dist loadf
   --durations=15 -m "not multidevice and not slow"
 # Eight simulated devices are slow to compile for; what these tests look at does not need an optimised program.
 step "eight devices" env XLA_FLAGS="--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0" \
-  "$BIN/python" -m pytest -q --durations=5 -m "multidevice and not slow"
+  "$BIN/python" -m pytest -q -n logical --maxprocesses 4 --dist loadfile --durations=5 -m "multidevice and not slow"
 
 printf '\n%s' "$SUMMARY"
 exit "$FAILED"
