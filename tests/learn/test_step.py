@@ -98,7 +98,7 @@ def test_microbatches_are_one_batch(microbatches):
 
 @pytest.mark.multidevice
 @pytest.mark.parametrize("optimizer", [Adafactor(min_dim_size_to_factor=4), AdamW()])
-@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)])
+@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 4, 2)])
 def test_eight_devices_are_one(optimizer, shape):
     if len(jax.devices()) < 8:
         pytest.skip("needs 8 devices")
