@@ -63,10 +63,9 @@ def assert_close(a, b):
 
 
 def test_microbatches_of_packed_rows_are_one_batch():
-    config, batch = T5
     mesh = make_mesh(devices=jax.devices()[:1])
-    one = two_steps(RUN, batch, mesh)
-    assert_close(two_steps(replace(RUN, microbatches=4), batch, mesh), one)
+    one = two_steps(RUN, T5[1], mesh)
+    assert_close(two_steps(replace(RUN, microbatches=4), T5[1], mesh), one)
 
 
 @pytest.mark.multidevice
@@ -74,7 +73,8 @@ def test_microbatches_of_packed_rows_are_one_batch():
     ("kind", "optimizer", "shape"),
     [
         (T5, Adafactor(min_dim_size_to_factor=8), (2, 2, 2)),
-        (DECODER, AdamW(), (1, 4, 2)),
+        # A large eps: Adam divides by the gradient, so a vanishing one is rounding made large.
+        (DECODER, AdamW(eps=1e-3), (1, 4, 2)),
     ],
     ids=["t5", "decoder"],
 )
