@@ -13,6 +13,7 @@ name is computed once, in the union of their templates.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,10 @@ from flanmix.spec.record import Record
 from flanmix.spec.task import TaskSpec
 
 SELECTION = 200  # validation records that choose the best template (Wei et al. 2022, section 3)
-_CHUNK = 4096  # pairs that are rendered and computed at a time
+_CHUNK = 1024  # pairs that are rendered and computed at a time, and then told of
+
+# Is told of a task's name, and of how many of its questions were answered since the last time.
+Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ class _Answered(NamedTuple):
     trimmed: int
 
 
+# Asks a task's question for given records in given templates.
+_Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, _Answered]]
+
+
 def plan(groups: Mapping[str, Mixture], limit: int | None = None) -> list[EvalTask]:
     """Works out what to score for groups of tasks: each mixture's tasks and templates, once.
 
@@ -118,7 +126,7 @@ def evaluate(
     selection: int = 0,
     num_samples: int = 3,
     allow_missing: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = lambda task, answered: None,
 ) -> Scores:
     """Scores tasks.
 
@@ -131,7 +139,8 @@ def evaluate(
         num_samples: questions of each task that are kept with their answers.
         allow_missing: whether a task that is not in the store is left out and listed; a store that
             is out of date or corrupt is an error in any case.
-        progress: called with each task's name before it is scored.
+        progress: called with each task's name and 0 before it is scored, then with the number of
+            questions answered since; see `questions` for how many there will be.
 
     Raises:
         UserError: for a task whose records are missing, out of date or corrupt.
@@ -145,22 +154,38 @@ def evaluate(
         if allow_missing and store.count(task.spec, task.split) is None:
             missing.append(name)
             continue
-        if progress is not None:
-            progress(name)
-        scored[name], kept = _score_task(predictor, task, store, selection, num_samples)
+        progress(name, 0)
+        ask = partial(_ask, predictor, task.spec, tell=partial(progress, name))
+        scored[name], kept = _score_task(ask, task, store, selection, num_samples)
         samples += kept
         for group, templates in task.groups.items():
             groups.setdefault(group, {})[name] = templates
     return Scores(step, scored, groups, missing, samples)
 
 
+def questions(tasks: Sequence[EvalTask], store: Store, selection: int = 0) -> int:
+    """At most how many questions `evaluate` will ask: those that fit no template are not asked."""
+    total = 0
+    for task in tasks:
+        for split, limit in ((task.split, task.limit), *_selects(task, store, selection)):
+            count = store.count(task.spec, split) or 0
+            total += len(task.templates) * (count if limit is None else min(limit, count))
+    return total
+
+
+def _selects(task: EvalTask, store: Store, selection: int) -> Iterator[tuple[str, int]]:
+    """The split that chooses the task's best template, if that is wanted and there is one."""
+    if selection and task.split != "validation" and store.count(task.spec, "validation"):
+        yield "validation", selection
+
+
 def _score_task(
-    predictor: Predictor, task: EvalTask, store: Store, selection: int, num_samples: int
+    ask: _Ask, task: EvalTask, store: Store, selection: int, num_samples: int
 ) -> tuple[TaskScores, list[Sample]]:
     """Scores one task in all of its templates; also returns samples."""
     spec = task.spec
     records = _records(store, task, task.split, task.limit)
-    answered = _ask(predictor, spec, records, task.templates)
+    answered = ask(records, task.templates)
     scores = TaskScores(
         task=spec.name,
         cluster=spec.cluster,
@@ -174,9 +199,8 @@ def _score_task(
         * sum(answers.trimmed for answers in answered.values())
         / sum(len(answers.pairs) for answers in answered.values()),
     )
-    if selection and task.split != "validation" and store.count(spec, "validation"):
-        chosen = _records(store, task, "validation", selection)
-        best = _best(predictor, scores, spec, chosen)
+    for split, limit in _selects(task, store, selection):
+        best = _best(ask, scores, spec, _records(store, task, split, limit))
         scores = replace(scores, best=best)
     return scores, list(_samples(answered, num_samples))
 
@@ -194,7 +218,12 @@ def _records(store: Store, task: EvalTask, split: str, limit: int | None) -> lis
 
 
 def _ask(
-    predictor: Predictor, spec: TaskSpec, records: Sequence[Record], templates: Sequence[int]
+    predictor: Predictor,
+    spec: TaskSpec,
+    records: Sequence[Record],
+    templates: Sequence[int],
+    *,
+    tell: Callable[[int], None],
 ) -> dict[int, _Answered]:
     """Asks for every record in every template that fits it; answers by template."""
     answered = {number: _Answered([], [], [], [], 0) for number in templates}
@@ -216,6 +245,7 @@ def _ask(
             so_far.texts.append(text)
             so_far.normalized.append(normalized)
             answered[number] = so_far._replace(trimmed=so_far.trimmed + trimmed)
+        tell(len(chunk))
     for number in templates:
         if not answered[number].pairs:
             raise UserError(
@@ -263,13 +293,11 @@ def _baseline(spec: TaskSpec, records: Sequence[Record]) -> Figures:
     return max(every, key=lambda figures: figures.get(key, 0.0), default={})
 
 
-def _best(
-    predictor: Predictor, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]
-) -> Best | None:
+def _best(ask: _Ask, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]) -> Best | None:
     """The template with the greatest primary figure on validation records; the first of equals."""
     if not scores.primary:
         return None
-    answered = _ask(predictor, spec, records, tuple(scores.templates))
+    answered = ask(records, tuple(scores.templates))
     values = {i: _figures(spec, answers)[scores.primary] for i, answers in answered.items()}
     chosen = min(values, key=lambda number: (-values[number], number))
     return Best(chosen, values[chosen], scores.templates[chosen])

@@ -10,7 +10,6 @@ listed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from flanmix.evaluate.evaluator import EvalTask, evaluate
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.scores import Scores
 from flanmix.run import configuration, hosts
+from flanmix.run.questions import QuestionBar
 from flanmix.run.restored import restored_model, trained_vocabulary
 from flanmix.run.scoring import planned
 from flanmix.run.settings import Run
@@ -68,15 +68,16 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
         run.loader.lengths,
         batch_size=run.evaluation.batch_size or run.batch_size,
     )
-    return evaluate(
-        predictor,
-        tasks,
-        store,
-        step=step,
-        selection=run.evaluation.selection,
-        allow_missing=run.allow_missing,
-        progress=lambda name: print(f"evaluating {name}", file=sys.stderr),
-    )
+    with QuestionBar(tasks, store, run.evaluation.selection) as bar:
+        return evaluate(
+            predictor,
+            tasks,
+            store,
+            step=step,
+            selection=run.evaluation.selection,
+            allow_missing=run.allow_missing,
+            progress=bar,
+        )
 
 
 def shown(scores: Scores) -> str:

@@ -21,6 +21,7 @@ from flanmix.evaluate.evaluator import EvalTask, evaluate, plan
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.scores import FOLDER, write_scores
 from flanmix.run.hosts import Preemption
+from flanmix.run.questions import QuestionBar
 from flanmix.run.settings import Run
 from flanmix.spec.catalogue import default_catalogue
 from flanmix.spec.mixture import resolve
@@ -77,18 +78,25 @@ class Scoring:
             run.loader.lengths,
             batch_size=run.evaluation.batch_size or run.batch_size,
         )
-        try:
-            scores = evaluate(
-                predictor,
-                self._tasks,
-                self._store,
-                step=step,
-                selection=run.evaluation.selection,
-                allow_missing=run.allow_missing,
-                progress=lambda _: self._check(),
-            )
-        except _Ended:
-            return None
+        selection = run.evaluation.selection
+        with QuestionBar(self._tasks, self._store, selection) as bar:
+
+            def progress(task: str, answered: int) -> None:
+                bar(task, answered)
+                self._check()
+
+            try:
+                scores = evaluate(
+                    predictor,
+                    self._tasks,
+                    self._store,
+                    step=step,
+                    selection=selection,
+                    allow_missing=run.allow_missing,
+                    progress=progress,
+                )
+            except _Ended:
+                return None
         if jax.process_index() == 0:
             write_scores(run.folder, scores)
         return scores.mean()
