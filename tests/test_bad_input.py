@@ -66,7 +66,11 @@ GOOD = make_rows(3)
 TRAIN = "train --gin_file=gin/recipes/quickstart.gin --gin.RUN_DIR=run --gin.STORE=store"
 CASES = {
     "unknown task": (None, "show toi", "task 'toi' is unknown; did you mean 'toy'?"),
-    "unknown mixture": (None, "mixture mux", "mixture 'mux' is unknown; did you mean 'mix'?"),
+    "unknown mixture": (
+        None,
+        "mixture mux",
+        "no task, mixture or collection is named 'mux'; did you mean 'mix'?",
+    ),
     "unknown name": (None, "prepare toi --store store", "did you mean 'toy'?"),
     "unknown template field": (
         lambda here: card(here, "{premise} Then", "{premisse} Then"),

@@ -111,16 +111,17 @@ class Catalogue:
         return name in self._mixtures
 
     def mixture(self, name: str) -> MixtureSpec:
-        """Returns a mixture's declaration; a task's name is the mixture of that task alone.
+        """Returns a mixture's declaration.
+
+        What else stands for tasks (a task's name, a collection, `collection/cluster`, a glob) is the
+        mixture of those tasks, examples-proportional.
 
         Raises:
             UserError: when the name is unknown or the declaration has a mistake.
         """
         if name not in self._mixtures:
-            if name in self.paths:
-                return MixtureSpec(name=name, tasks=(name,))
-            near = nearest(name, [*self._mixtures, *self.paths])
-            raise UserError(f"mixture '{name}' is unknown{near}")
+            self.expand(name)
+            return MixtureSpec(name=name, tasks=(name,))
         path, body = self._mixtures[name]
         at = f"{path}: mixture '{name}'"
         if not isinstance(body, dict):

@@ -163,7 +163,7 @@ def test_evaluation_at_intervals_before_and_after(straight, workplace, train):
         (["MeshConfig.fsdp=7", "BATCH_SIZE=7"], "a mesh of data=1 x fsdp=7 x tensor=1 needs 7"),
         (["Run.microbatches=3"], "and 3 microbatches: choose a multiple of 3"),
         (["STREAMS=3"], "streams is 3"),
-        (["MIXTURE=tniy"], "'tniy' is unknown; did you mean 'tiny'?"),
+        (["MIXTURE=tniy"], "is named 'tniy'; did you mean 'tiny'?"),
         (["STORE=elsewhere"], "run flanmix prepare tiny --store elsewhere"),
         (["RUN_DIR=tiny.gin"], "RUN_DIR"),
         (["T5Config.vocab_size=100"], "has 259 ids: make it 384"),

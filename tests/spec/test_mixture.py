@@ -41,6 +41,12 @@ def test_a_member_mixture_keeps_its_own_rates(catalogue: Catalogue):
     assert rates(catalogue, catalogue.mixture("outer")) == {"one": 1.5, "two": 0.5, "three": 1}
 
 
+@pytest.mark.parametrize("name", ["one", "mine", "mine/nli", "mine/*"])
+def test_whatever_stands_for_tasks_is_their_mixture(catalogue: Catalogue, name: str):
+    found = rates(catalogue, catalogue.mixture(name))
+    assert found == {key: min(COUNTS[key], 3000) for key in COUNTS if name != "one" or key == name}
+
+
 def test_what_a_mixture_says_reaches_its_tasks(catalogue: Catalogue):
     resolved: Mixture = resolve(catalogue.mixture("few"), catalogue, lambda spec: 7)
     (task,) = resolved.tasks
