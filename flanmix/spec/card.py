@@ -18,6 +18,9 @@ r"""A card: one YAML file that is one task, whole.
 `fields` may also be a list of names that are keys of the raw record. `map: file.py:function` names
 a function beside the card; `answer` is then `answer` unless the card says otherwise. Collection and
 cluster are the names of the folders: `tasks/<collection>/<cluster>/<name>.yaml`.
+
+`like: anli_r1` takes from the card of that name in the same folder every key that this one does not
+give: for the parts of one dataset, which differ in source and splits and share their templates.
 """
 
 from collections.abc import Mapping
@@ -32,6 +35,7 @@ from flanmix.spec.template import Template
 
 _KEYS = [
     "name",
+    "like",
     "version",
     "kind",
     "source",
@@ -76,11 +80,25 @@ def load_card(path: Path) -> TaskSpec:
         UserError: one line that names the file, and the template where there is one.
     """
     body = read_yaml(path)
+    if "like" in body:
+        body = {**_model_of(path, body), **body}
     check_keys(body, _KEYS, _REQUIRED, str(path))
     try:
         return _task(body, path)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _model_of(path: Path, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the card that this one is like."""
+    other = path.with_name(f"{body['like']}.yaml")
+    if not other.is_file():
+        near = nearest(str(body["like"]), [card.stem for card in path.parent.glob("*.yaml")])
+        raise UserError(f"{path}: like is '{body['like']}': there is no {other}{near}")
+    model = read_yaml(other)
+    if "like" in model:
+        raise UserError(f"{path}: like is '{body['like']}', which is like '{model['like']}' itself")
+    return model
 
 
 def check_keys(

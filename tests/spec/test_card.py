@@ -68,3 +68,27 @@ def test_the_mapping_functions_code_counts_as_data(tmp_path: Path):
     first = load_card(path).data_fingerprint()
     (path.parent / "toy.py").write_text("def row(raw): return None\n")
     assert load_card(path).data_fingerprint() != first
+
+
+def test_a_part_of_a_dataset_takes_what_it_does_not_say_from_its_like(tmp_path: Path):
+    model = load_card(write_card(tmp_path, "mine/nli/toy"))
+    part = "name: part\nlike: toy\nsplits: {test: rows.jsonl}\n"
+    spec = load_card(write_card(tmp_path, "mine/nli/part", part))
+    assert (spec.name, spec.splits) == ("part", {"test": "rows.jsonl"})
+    assert (spec.templates, spec.options, spec.source) == (
+        model.templates,
+        model.options,
+        model.source,
+    )
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [("tyo", "there is no .*did you mean 'toy'"), ("part", "is like 'toy' itself")],
+)
+def test_a_like_that_leads_nowhere_is_said(tmp_path: Path, like: str, message: str):
+    write_card(tmp_path, "mine/nli/toy")
+    write_card(tmp_path, "mine/nli/part", "name: part\nlike: toy\n")
+    path = write_card(tmp_path, "mine/nli/other", f"name: other\nlike: {like}\n")
+    with pytest.raises(UserError, match=message):
+        load_card(path)
