@@ -113,8 +113,8 @@ class Catalogue:
     def mixture(self, name: str) -> MixtureSpec:
         """Returns a mixture's declaration.
 
-        What else stands for tasks (a task's name, a collection, `collection/cluster`, a glob) is the
-        mixture of those tasks, examples-proportional.
+        What else stands for tasks (a task's name, a collection, `collection/cluster`, a glob) is
+        the mixture of those tasks, examples-proportional.
 
         Raises:
             UserError: when the name is unknown or the declaration has a mistake.
