@@ -202,48 +202,46 @@ NASTY = (
 texts = st.one_of(st.text(min_size=1), st.sampled_from(NASTY)).filter(lambda text: text.strip())
 
 
-def spec_of_text() -> TaskSpec:
-    """The shipped task with the most fields: ten templates, options among them."""
+def specs_of_texts() -> list[TaskSpec]:
+    """The shipped tasks whose raw records can be made of any texts, with a label."""
     catalogue = Catalogue([tasks_root()])
-    specs = [catalogue.task(name) for name in catalogue.expand("pocket")]
-    fixed = [spec for spec in specs if spec.options and spec.mapping is None]
-    return max(fixed, key=lambda spec: (len(spec.fields), len(spec.templates)))
+    specs = [catalogue.task(name) for name in catalogue.expand_all(["pocket", "flan2021"])]
+    return [spec for spec in specs if spec.options and spec.mapping is None]
 
 
-SPEC = spec_of_text()
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(values=st.lists(texts, min_size=len(SPEC.fields), max_size=len(SPEC.fields)))
-def test_any_text_goes_through_every_template_unharmed(values: list[str]) -> None:
+@pytest.mark.parametrize("spec", specs_of_texts(), ids=lambda spec: spec.name)
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_text_goes_through_every_template_unharmed(spec: TaskSpec, data: st.DataObject) -> None:
+    values = data.draw(st.lists(texts, min_size=len(spec.fields), max_size=len(spec.fields)))
     raw: dict[str, object] = {}
-    for path, value in zip(SPEC.fields.values(), values, strict=True):
+    for path, value in zip(spec.fields.values(), values, strict=True):
         *folders, key = path.split(".")
         place = raw
         for folder in folders:
             place = place.setdefault(folder, {})
         place[key] = value
-    raw[SPEC.answer] = 0
-    (record,) = canonicalize(SPEC, raw, "train-0")
+    raw[spec.answer] = 0
+    (record,) = canonicalize(spec, raw, "train-0")
     assert Record.from_bytes(record.to_bytes()) == record
-    fields = dict(zip(SPEC.fields, values, strict=True))
+    fields = dict(zip(spec.fields, values, strict=True))
     assert record.fields == fields
-    for number in eligible_templates(SPEC, record, range(len(SPEC.templates))):
-        template = SPEC.templates[number]
-        pair = render(SPEC, record, number)
+    for number in eligible_templates(spec, record, range(len(spec.templates))):
+        template = spec.templates[number]
+        pair = render(spec, record, number)
         for field in template.input_fields & fields.keys():
             assert fields[field] in pair.inputs
         if not template.inverted:
-            assert pair.targets == SPEC.options[0]
+            assert pair.targets == spec.options[0]
         # A marker in each field's place and the text put there afterwards give the same text.
         marks = {field: f"\ue000{i}\ue001" for i, field in enumerate(fields)}
         marked = Record("marked", marks, record.answers, record.options)
-        filled = render(SPEC, marked, number).inputs
+        filled = render(spec, marked, number).inputs
         for field, value in fields.items():
             filled = filled.replace(marks[field], value)
         if not any("\ue000" in value for value in values):
             assert filled == pair.inputs
-        assert choose_exemplars(SPEC, record, number, [record], 1) == ()
+        assert choose_exemplars(spec, record, number, [record], 1) == ()
 
 
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
