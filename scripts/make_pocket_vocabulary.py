@@ -9,7 +9,6 @@ padding 0, end 1, unknown 2, no beginning.
 """
 
 import contextlib
-import io
 import re
 import tempfile
 from collections import Counter
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sentencepiece
+from train_vocabulary import train
 
 from flanmix.data.render import render
 from flanmix.spec.canonical import canonicalize
@@ -57,31 +57,19 @@ def seeds(lines: Sequence[str]) -> str:
 
 def main() -> None:
     lines = list(texts())
-    model = io.BytesIO()
     # The model holds the name of the seeds' file: a relative one, the same on every machine.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("seeds.tsv").write_text(seeds(lines), encoding="utf-8")
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=SIZE,
+        model = train(
+            iter(lines),
+            SIZE,
+            SYMBOLS,
             hard_vocab_limit=False,
             seed_sentencepieces_file="seeds.tsv",
-            pad_id=0,
-            eos_id=1,
-            unk_id=2,
-            bos_id=-1,
-            byte_fallback=True,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            user_defined_symbols=SYMBOLS,
             character_coverage=1.0,
-            num_threads=1,
-            minloglevel=1,
         )
     path = POCKET / "pocket.model"
-    path.write_bytes(model.getvalue())
+    path.write_bytes(model)
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(path)).get_piece_size()
     print(f"{path}: {pieces} pieces, {path.stat().st_size} bytes")
 

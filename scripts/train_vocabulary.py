@@ -44,8 +44,8 @@ def texts(mixture: Mixture, store: Store, samples: int, seed: int) -> Iterator[s
             yield pair.targets
 
 
-def train(lines: Iterator[str], size: int) -> bytes:
-    """A unigram model of the text, serialized."""
+def train(lines: Iterator[str], size: int, symbols: list[str], **options: object) -> bytes:
+    """A unigram model of the text, serialized; `options` are SentencePiece's, beyond ours."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=lines,
@@ -59,9 +59,10 @@ def train(lines: Iterator[str], size: int) -> bytes:
         byte_fallback=True,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
-        user_defined_symbols=SYMBOLS,
+        user_defined_symbols=symbols,
         num_threads=1,
         minloglevel=2,
+        **options,
     )
     return model.getvalue()
 
@@ -79,7 +80,7 @@ def main() -> int:
     mixture = resolve(
         catalogue.mixture(args.mixture), catalogue, lambda spec: store.count(spec, "train")
     )
-    model = train(texts(mixture, store, args.samples, args.seed), args.size)
+    model = train(texts(mixture, store, args.samples, args.seed), args.size, SYMBOLS)
     Path(args.output).write_bytes(model)
     print(f"{args.output}: {args.size} pieces, {len(model)} bytes")
     return 0

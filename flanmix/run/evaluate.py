@@ -20,7 +20,7 @@ from flanmix.evaluate.evaluator import EvalTask, evaluate
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.scores import Scores
 from flanmix.run import configuration, hosts
-from flanmix.run.questions import QuestionBar
+from flanmix.run.bars import QuestionBar
 from flanmix.run.restored import restored_model, trained_vocabulary
 from flanmix.run.scoring import planned
 from flanmix.run.settings import Run

@@ -25,11 +25,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from flanmix.errors import UserError
 from flanmix.learn.metrics import means
 from flanmix.learn.step import StepSums
+from flanmix.run.bars import bar
 
 FILE = "metrics.jsonl"
 _POINTS = 2000  # of a curve in TensorBoard
@@ -108,15 +108,7 @@ class Events:
             cut_after(path, step)
             self._file = path.open("a", encoding="utf-8")
             self._folder, self._start = folder, step
-        self._bar = tqdm(
-            total=steps,
-            initial=step,
-            unit="step",
-            file=sys.stderr,
-            disable=jax.process_index() != 0,
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 10.0,
-        )
+        self._bar = bar(steps, "step", initial=step)
 
     def __enter__(self) -> "Events":
         return self

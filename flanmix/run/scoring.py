@@ -20,8 +20,8 @@ from flanmix.errors import UserError
 from flanmix.evaluate.evaluator import EvalTask, evaluate, plan
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.scores import FOLDER, write_scores
+from flanmix.run.bars import QuestionBar
 from flanmix.run.hosts import Preemption
-from flanmix.run.questions import QuestionBar
 from flanmix.run.settings import Run
 from flanmix.spec.catalogue import default_catalogue
 from flanmix.spec.mixture import resolve

@@ -1,10 +1,10 @@
-"""The bar of an evaluation: how many questions are answered, of which task, and how fast.
+"""Bars on stderr: how far long work is, and how fast it goes.
 
     with QuestionBar(tasks, store, selection) as bar:
         evaluate(predictor, tasks, store, selection=selection, progress=bar)
     evaluating snli:  41%|####      | 6144/15003 [00:38<00:55, 161question/s]
 
-The rate is that of all questions so far; tasks differ in it, as their answers do in length.
+On a terminal a bar is drawn twice a second; in a log, every ten seconds.
 """
 
 import sys
@@ -17,19 +17,28 @@ from flanmix.data.store import Store
 from flanmix.evaluate.evaluator import EvalTask, questions
 
 
+def bar(total: int, unit: str, *, initial: int = 0, leave: bool = True) -> tqdm:
+    """Returns a bar of the first host; the others' is silent."""
+    return tqdm(
+        total=total,
+        initial=initial,
+        unit=unit,
+        file=sys.stderr,
+        leave=leave,
+        disable=jax.process_index() != 0,
+        dynamic_ncols=True,
+        mininterval=0.5 if sys.stderr.isatty() else 10.0,
+    )
+
+
 class QuestionBar:
-    """A bar on stderr that goes away when the evaluation is done; `evaluate` calls it."""
+    """The bar of an evaluation, which calls it; it goes away in the end.
+
+    The rate is that of all questions so far: tasks differ in it, as their answers do in length.
+    """
 
     def __init__(self, tasks: Sequence[EvalTask], store: Store, selection: int) -> None:
-        self._bar = tqdm(
-            total=questions(tasks, store, selection),
-            unit="question",
-            file=sys.stderr,
-            leave=False,
-            disable=jax.process_index() != 0,
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 10.0,
-        )
+        self._bar = bar(questions(tasks, store, selection), "question", leave=False)
 
     def __enter__(self) -> "QuestionBar":
         return self
