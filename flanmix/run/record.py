@@ -1,6 +1,6 @@
 """What a run keeps about itself beside its arrays: in its checkpoints, and in its folder.
 
-    run_record(run, mixture, vocabulary, text)
+    run_record(run, mixture, absent, vocabulary, text)
     ->  {"configuration": "# gin...", "mixture": "pocket_train",
          "data": {"BATCH_SIZE": 32, "SEED": 0, ..., "vocabulary": "5ab1..."},
          "tasks": {"sst": {"version": 1, "fingerprint": "81c0...", "examples": 800, ...}, ...}}
@@ -10,7 +10,7 @@ decides the batches is compared when a run goes on.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,22 @@ from flanmix.spec.mixture import Mixture
 CONFIG = "config.gin"
 
 
-def run_record(run: Run, mixture: Mixture, vocabulary: Vocabulary, text: str) -> dict[str, Any]:
-    """Returns the record; `text` is the configuration as a gin file."""
+def run_record(
+    run: Run, mixture: Mixture, absent: Sequence[str], vocabulary: Vocabulary, text: str
+) -> dict[str, Any]:
+    """Returns the record.
+
+    Args:
+        run: the run.
+        mixture: what it trains on.
+        absent: tasks of its mixture that were not prepared, and left out.
+        vocabulary: the vocabulary.
+        text: the configuration as a gin file.
+    """
     return {
         "configuration": text,
         "mixture": mixture.name,
+        "absent": list(absent),
         "data": {
             "BATCH_SIZE": run.batch_size,
             "INPUTS_LENGTH": run.inputs_length,

@@ -135,7 +135,7 @@ class Run:
         eval_every: steps between evaluations; 0 for the last one only.
         initialize_from: a checkpoint, or a run's folder, that the parameters come from.
         allow_missing: whether parameters that it lacks may start anew, and tasks that are not
-            prepared be left out of an evaluation.
+            prepared be left out of training and evaluation; each is said.
         multi_host: whether this is one process of several; None to look at the environment.
     """
 

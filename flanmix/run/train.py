@@ -67,7 +67,7 @@ def train(run: Run, text: str) -> int:
         learner = build_learner(run, data.mixture)
         scoring = Scoring(run, data.store, data.vocabulary, learner.graph, preemption)
         # restore
-        record = run_record(run, data.mixture, data.vocabulary, text)
+        record = run_record(run, data.mixture, data.absent, data.vocabulary, text)
         prepare_folder(run.folder, text)
         checkpoints = stack.enter_context(
             Checkpoints(
@@ -90,9 +90,10 @@ def train(run: Run, text: str) -> int:
 
 @dataclass(frozen=True)
 class Data:
-    """Where batches come from."""
+    """Where batches come from; `absent` names the tasks of the mixture that are not prepared."""
 
     mixture: Mixture
+    absent: tuple[str, ...]
     store: Store
     vocabulary: Vocabulary
     loader: Loader
@@ -107,15 +108,8 @@ def open_data(run: Run) -> Data:
     catalogue = default_catalogue()
     store = Store(Path(run.store).expanduser())
     spec = catalogue.mixture(run.mixture)
-    mixture = resolve(spec, catalogue, lambda task: store.count(task, "train"))
-    absent = [task.spec.name for task in mixture.tasks if task.examples is None]
-    if absent:
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-        data_dir = f" --data_dir {run.data_dir}" if run.data_dir else ""
-        raise UserError(
-            f"no training records of {', '.join(absent[:3])}{more} in store {store.root}: "
-            f"run flanmix prepare {run.mixture} --store {run.store}{data_dir}"
-        )
+    whole = resolve(spec, catalogue, lambda task: store.count(task, "train"))
+    mixture, absent = trained_part(run, whole)
     vocabulary = load_vocabulary(run.vocabulary)
     if run.model.vocab_size < vocabulary.size:
         raise UserError(
@@ -130,7 +124,34 @@ def open_data(run: Run) -> Data:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    return Data(mixture, store, vocabulary, loader)
+    return Data(mixture, absent, store, vocabulary, loader)
+
+
+def trained_part(run: Run, whole: Mixture) -> tuple[Mixture, tuple[str, ...]]:
+    """Returns the part of a mixture that can be trained on, and the names of what is not prepared.
+
+    Tasks that have no training split at all are for evaluation; they are left out, and said.
+
+    Raises:
+        UserError: tasks are not prepared and ALLOW_MISSING is not set, or none is.
+    """
+    for_evaluation = [t.spec.name for t in whole.tasks if not t.spec.splits.get("train")]
+    if for_evaluation:
+        _say(f"without a training split, and not trained on: {', '.join(for_evaluation)}")
+    mixture = whole.only(lambda task: task.spec.splits.get("train"))
+    absent = tuple(task.spec.name for task in mixture.tasks if task.examples is None)
+    if not absent:
+        return mixture, ()
+    prepared = mixture.only(lambda task: task.examples is not None)
+    if run.allow_missing and prepared.tasks:
+        _say(f"not prepared, and left out: {', '.join(absent)}")
+        return prepared, absent
+    data_dir = f" --data_dir {run.data_dir}" if run.data_dir else ""
+    leave = "; ALLOW_MISSING=True trains without them" if prepared.tasks else ""
+    raise UserError(
+        f"no training records of {', '.join(absent)} in store {run.store}: "
+        f"run flanmix prepare {run.mixture} --store {run.store}{data_dir}{leave}"
+    )
 
 
 # ---- model and optimizer -------------------------------------------------------------------------

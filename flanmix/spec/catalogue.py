@@ -18,7 +18,7 @@ first root that has it. A name that two cards share is an error, wherever they a
 import fnmatch
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ _MIXTURE_KEYS = [
     "few_shot",
     "few_shot_share",
     "loss_weights",
+    "wording",
+    "first_members",
+    "first_tasks",
+    "varies",
 ]
 
 
@@ -107,8 +111,8 @@ class Catalogue:
         return list(self._mixtures)
 
     def is_mixture(self, name: str) -> bool:
-        """Whether a mixture has this name."""
-        return name in self._mixtures
+        """Whether a mixture has this name, or this name before a colon and a number."""
+        return name.partition(":")[0] in self._mixtures
 
     def mixture(self, name: str) -> MixtureSpec:
         """Returns a mixture's declaration.
@@ -119,18 +123,23 @@ class Catalogue:
         Raises:
             UserError: when the name is unknown or the declaration has a mistake.
         """
-        if name not in self._mixtures:
+        base, colon, number = name.partition(":")
+        if base not in self._mixtures:
             self.expand(name)
             return MixtureSpec(name=name, tasks=(name,))
-        path, body = self._mixtures[name]
+        path, body = self._mixtures[base]
         at = f"{path}: mixture '{name}'"
         if not isinstance(body, dict):
             raise UserError(f"{at}: holds no mapping of keys to values")
         check_keys(body, _MIXTURE_KEYS, ("tasks",), at)
+        if colon:
+            body = {**body, **_varied(body, number, at)}
         try:
             values: dict[str, Any] = {
                 key: tuple(v) if isinstance(v, list) else v for key, v in body.items()
             }
+            if isinstance(values.get("templates"), int):
+                values["templates"] = tuple(range(values["templates"]))
             return MixtureSpec(name=name, **values)
         except (ValueError, TypeError) as error:
             raise UserError(f"{at}: {error}") from error
@@ -155,8 +164,8 @@ class Catalogue:
         if self.is_mixture(pattern):
             spec, within = self.mixture(pattern), (*above, pattern)
             dropped = {name for inner in spec.without for name in self._expand(inner, within)}
-            kept = {name for inner in spec.tasks for name in self._expand(inner, within)}
-            return sorted(kept - dropped)
+            kept = {name for inner in spec.members for name in self._expand(inner, within)}
+            return spec.first(kept - dropped)
         globs = (pattern, f"{pattern}/*", f"{pattern}/*/*")
         names = [
             name
@@ -174,6 +183,15 @@ class Catalogue:
     def expand_all(self, patterns: Iterable[str]) -> list[str]:
         """Names of the tasks that any of the patterns stands for, sorted, each once."""
         return sorted({name for pattern in patterns for name in self.expand(pattern)})
+
+
+def _varied(body: Mapping[str, Any], number: str, at: str) -> dict[str, int]:
+    """What the number behind a mixture's name stands for."""
+    if "varies" not in body:
+        raise UserError(f"{at}: takes no number: it has no key 'varies'")
+    if not (number.isascii() and number.isdecimal() and int(number)):
+        raise UserError(f"{at}: '{number}' is no number from 1 for its {body['varies']}")
+    return {body["varies"]: int(number)}
 
 
 def _place(path: Path) -> str:

@@ -9,10 +9,14 @@ A mixture is declared in `tasks/<collection>/mixtures.yaml`:
       cap: 3000                       # examples-proportional mixing with a maximum
       temperature: 1.0
       rates: {pocket_nli: 500}        # these tasks or member mixtures get this rate instead
-      templates: [0, 1, 2, 3]         # numbers of the templates used; all where left out
+      templates: [0, 1, 2, 3]         # numbers of the templates used, or 4 for the first four
       few_shot: 3                     # exemplars before the query ...
       few_shot_share: 0.25            # ... in this share of the examples
       loss_weights: {pocket_sum: 0.5}
+      wording: instructions           # or plain, name: see spec/wording.py
+      first_members: 3                # only the first three of `tasks`
+      first_tasks: 20                 # only twenty tasks, in an order that no mixture changes
+      varies: first_tasks             # then `pocket_train:5` is this mixture with `first_tasks: 5`
 
 A task's proportional rate is `min(examples, cap) ** (1 / temperature)` (Raffel et al. 2020, section
 3.5.2; Wei et al. 2022, section 2.1). A member mixture keeps its own rates, scaled to sum to what
@@ -20,14 +24,17 @@ A task's proportional rate is `min(examples, cap) ** (1 / temperature)` (Raffel 
 templates. Rates are what `seqio.Mixture` takes; only their ratios matter.
 """
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, get_args
 
 from flanmix.errors import UserError, nearest
 from flanmix.spec.task import TaskSpec
+from flanmix.spec.wording import Wording, reworded
 
 RateKind = Literal["proportional", "equal", "explicit"]
+Varied = Literal["templates", "first_members", "first_tasks", "cap"]
 Counts = Callable[[TaskSpec], int | None]
 
 
@@ -50,10 +57,21 @@ class MixtureSpec:
     few_shot: int = 0
     few_shot_share: float = 0.0
     loss_weights: Mapping[str, float] = field(default_factory=dict)
+    wording: Wording = "instructions"
+    first_members: int | None = None
+    first_tasks: int | None = None
+    varies: Varied | None = None
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ValueError("tasks is empty: name at least one")
+        if self.wording not in get_args(Wording):
+            raise ValueError(f"wording is {self.wording!r}: one of {', '.join(get_args(Wording))}")
+        if self.varies is not None and self.varies not in get_args(Varied):
+            raise ValueError(f"varies is {self.varies!r}: one of {', '.join(get_args(Varied))}")
+        for name in ("first_members", "first_tasks"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}: at least 1")
         if self.rate not in get_args(RateKind):
             raise ValueError(f"rate is {self.rate!r}: one of {', '.join(get_args(RateKind))}")
         if self.cap is not None and self.cap < 1:
@@ -70,6 +88,20 @@ class MixtureSpec:
             raise ValueError("few_shot counts exemplars, few_shot_share lies between 0 and 1")
         if bool(self.few_shot) != bool(self.few_shot_share):
             raise ValueError("few_shot and few_shot_share go together: give both or neither")
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members that count."""
+        return self.tasks[: self.first_members]
+
+    def first(self, names: Iterable[str]) -> list[str]:
+        """Returns the tasks that count of its members', sorted.
+
+        The order in which tasks are taken is that of their names' hashes: the same in every
+        mixture, so that five tasks are among the ten, and no other task's coming changes it.
+        """
+        drawn = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+        return sorted(drawn[: self.first_tasks])
 
 
 @dataclass(frozen=True)
@@ -106,6 +138,10 @@ class Mixture:
     def names(self) -> tuple[str, ...]:
         """The tasks' names, in order."""
         return tuple(task.spec.name for task in self.tasks)
+
+    def only(self, keep: Callable[[MixtureTask], object]) -> "Mixture":
+        """The same with the tasks that `keep` holds true; their rates stay."""
+        return Mixture(self.name, tuple(task for task in self.tasks if keep(task)))
 
     @property
     def total_rate(self) -> float:
@@ -146,7 +182,7 @@ def _resolve(
     dropped = {name for pattern in mixture.without for name in catalogue.expand(pattern)}
     tasks: dict[str, MixtureTask] = {}
     used: set[str] = set()
-    for member in mixture.tasks:
+    for member in mixture.members:
         if catalogue.is_mixture(member):
             inner = catalogue.mixture(member)
             below = _resolve(inner, catalogue, counts, (*above, mixture.name))
@@ -163,6 +199,7 @@ def _resolve(
             _add(tasks, task)
     if not tasks:
         raise UserError(f"mixture '{mixture.name}' is empty")
+    tasks = {name: tasks[name] for name in mixture.first(tasks)}
     for key in mixture.rates:
         if key not in used:
             near = nearest(key, tasks)
@@ -200,7 +237,9 @@ def _add(tasks: dict[str, MixtureTask], task: MixtureTask) -> None:
 def _adjusted(mixture: MixtureSpec, task: MixtureTask) -> MixtureTask:
     """Applies what the mixture says of every task in it: templates, exemplars, loss weights."""
     name = task.spec.name
-    if mixture.templates is not None:
+    if mixture.wording != "instructions":
+        task = replace(task, spec=reworded(task.spec, mixture.wording), templates=(0,))
+    elif mixture.templates is not None:
         templates = tuple(number for number in task.templates if number in mixture.templates)
         if not templates:
             wanted = list(mixture.templates)

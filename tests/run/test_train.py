@@ -11,6 +11,7 @@ from flanmix import cli
 from flanmix.learn.initialize import load_params, load_run
 from flanmix.run import configuration
 from flanmix.run.train import build_learner
+from tests.run.training import CARD
 
 
 @pytest.fixture
@@ -139,6 +140,34 @@ def test_a_missing_parameter_needs_leave(straight, workplace, train):
     assert code == 0
 
 
+def test_tasks_that_are_not_prepared_need_leave(workplace, train):
+    place = workplace.folder / "tasks" / "more" / "letters"
+    place.mkdir(parents=True)
+    for name, split in (("later", "train"), ("judge", "test")):
+        card = CARD.format(name=name, templates='  - {inputs: "Say: {text}"}')
+        start, end = card.index("splits:"), card.index("fields:")
+        text = f"{card[:start]}splits: {{{split}: rows.jsonl}}\n{card[end:]}"
+        (place / f"{name}.yaml").write_text(text)
+    (place.parent / "mixtures.yaml").write_text("more_tiny: {tasks: [tiny, more]}\n")
+
+    code, said = train("more", "MIXTURE=more_tiny", "STEPS=1")
+    assert code == 2
+    assert "no training records of later in store" in one_error(said)
+    assert "ALLOW_MISSING=True" in one_error(said)
+
+    code, said = train("more", "MIXTURE=more_tiny", "STEPS=1", "ALLOW_MISSING=True")
+    assert code == 0, said.err
+    assert "not prepared, and left out: later" in said.err
+    assert "without a training split, and not trained on: judge" in said.err
+    record = load_run(workplace.folder / "more")
+    assert record["absent"] == ["later"]
+    assert set(record["tasks"]) == {"repeat", "shout", "first"}
+
+    code, said = train("none", "MIXTURE=later", "ALLOW_MISSING=True")
+    assert code == 2
+    assert "no training records of later" in one_error(said)
+
+
 def test_evaluation_at_intervals_before_and_after(straight, workplace, train):
     groups = "Evaluation.groups={'seen': 'tiny', 'one': 'shout'}"
     settings = (groups, "EVAL_EVERY=4", "Evaluation.before=True", "Evaluation.examples=4")
@@ -168,7 +197,7 @@ def test_evaluation_at_intervals_before_and_after(straight, workplace, train):
         (["RUN_DIR=tiny.gin"], "RUN_DIR"),
         (["T5Config.vocab_size=100"], "has 259 ids: make it 384"),
         (["INITIALIZE_FROM=nowhere"], "there is no checkpoint in"),
-        (["Evaluation.groups={'a': 'shuot'}"], "'shuot' is unknown; did you mean 'shout'?"),
+        (["Evaluation.groups={'a': 'shuot'}"], "'shuot'; did you mean 'shout'?"),
         (["VOCABULARY=missing.model"], "missing.model"),
     ],
 )

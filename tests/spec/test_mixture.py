@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from flanmix.data.render import render
 from flanmix.errors import UserError
+from flanmix.spec.canonical import canonicalize
 from flanmix.spec.catalogue import Catalogue
 from flanmix.spec.mixture import Mixture, MixtureSpec, resolve
 from tests.spec.cards import write_card
 
+ROW = {"text": {"premise": "It rained."}, "hypothesis": "The street is wet.", "label": 0}
 COUNTS = {"one": 10_000, "two": 1_000, "three": 100}
 
 
@@ -21,6 +24,11 @@ def catalogue(tmp_path: Path) -> Catalogue:
         "outer: {tasks: [pair, three], rate: equal, rates: {pair: 2}}\n"
         "loop: {tasks: [pool]}\npool: {tasks: [loop]}\n"
         "few: {tasks: [three], templates: [0, 2], few_shot: 2, few_shot_share: 0.5}\n"
+        "some: {tasks: [mine], varies: first_tasks}\n"
+        "begin: {tasks: [two, pair, three], varies: first_members}\n"
+        "worded: {tasks: [mine], templates: 2, varies: templates}\n"
+        "bare: {tasks: [mine/nli], wording: plain}\n"
+        "named: {tasks: [one], wording: name}\n"
     )
     return Catalogue([tmp_path])
 
@@ -78,3 +86,51 @@ def test_a_mistake_is_said(catalogue: Catalogue, mixture: MixtureSpec, message: 
 def test_values_out_of_range_are_refused(values: dict):
     with pytest.raises(ValueError, match=r"\w"):
         MixtureSpec(**{"name": "m", "tasks": ("a",), **values})
+
+
+def test_a_number_behind_the_name_is_the_varied_part(catalogue: Catalogue):
+    grown = [set(rates(catalogue, catalogue.mixture(f"some:{n}"))) for n in (1, 2, 3, 4)]
+    assert [len(names) for names in grown] == [1, 2, 3, 3]
+    assert grown[0] < grown[1] < grown[2] == set(COUNTS)
+    assert all(catalogue.expand(f"some:{n}") == sorted(grown[n - 1]) for n in (1, 2, 3))
+    assert rates(catalogue, catalogue.mixture("some")) == rates(
+        catalogue, MixtureSpec("m", ("mine",))
+    )
+    assert set(rates(catalogue, catalogue.mixture("begin:1"))) == {"two"}
+    assert set(rates(catalogue, catalogue.mixture("begin:2"))) == {"one", "two"}
+    assert catalogue.expand("begin:2") == ["one", "two"]
+
+    def templates(name: str) -> set[tuple[int, ...]]:
+        resolved = resolve(catalogue.mixture(name), catalogue, lambda spec: 1)
+        return {task.templates for task in resolved.tasks}
+
+    assert (templates("worded"), templates("worded:1")) == ({(0, 1)}, {(0,)})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pair:2", "takes no number"),
+        ("some:0", "'0' is no number from 1 for its first_tasks"),
+        ("some:²", "is no number"),
+        ("some:", "is no number"),
+        ("smoe:1", "did you mean 'some'"),
+    ],
+)
+def test_a_wrong_number_is_said(catalogue: Catalogue, name: str, message: str):
+    with pytest.raises(UserError, match=message):
+        catalogue.mixture(name)
+
+
+def test_tasks_without_instructions(catalogue: Catalogue):
+    record = canonicalize(catalogue.task("one"), ROW, "train-0")[0]
+    said = {}
+    for name in ("bare", "named"):
+        resolved = resolve(catalogue.mixture(name), catalogue, lambda spec: 1)
+        task = next(task for task in resolved.tasks if task.spec.name == "one")
+        assert task.templates == (0,)
+        assert task.spec.data_fingerprint() == catalogue.task("one").data_fingerprint()
+        said[name] = render(task.spec, record, 0)
+    assert said["bare"].inputs == "It rained.\nThe street is wet."
+    assert said["named"].inputs == "[nli: one]\nIt rained.\nThe street is wet."
+    assert {pair.targets for pair in said.values()} == {"yes"}
