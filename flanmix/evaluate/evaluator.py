@@ -14,6 +14,7 @@ name is computed once, in the union of their templates.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from flanmix.errors import UserError
 from flanmix.evaluate import metrics
 from flanmix.evaluate.baselines import copies, majority
 from flanmix.evaluate.predictor import Predictor
-from flanmix.evaluate.scores import Best, Figures, Sample, Scores, TaskScores
+from flanmix.evaluate.scores import Best, Figures, Sample, Scores, Seen, TaskScores
 from flanmix.spec.metrics import primary_key
 from flanmix.spec.mixture import Mixture
 from flanmix.spec.record import Record
@@ -49,6 +50,7 @@ class EvalTask:
         split: which records.
         limit: how many of them, drawn once and for all; None for all.
         groups: the groups that it belongs to, each with its templates.
+        seen: `task` if the model was trained on it, `cluster` if on another task of its cluster.
 
     Raises:
         ValueError: for no template, or an inverted one.
@@ -59,6 +61,7 @@ class EvalTask:
     split: str = "test"
     limit: int | None = None
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    seen: Seen = ""
 
     def __post_init__(self) -> None:
         forward = self.spec.forward_templates
@@ -85,7 +88,11 @@ class _Answered(NamedTuple):
 _Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, _Answered]]
 
 
-def plan(groups: Mapping[str, Mixture], limit: int | None = None) -> list[EvalTask]:
+def plan(
+    groups: Mapping[str, Mixture],
+    limit: int | None = None,
+    trained: Mapping[str, str] = MappingProxyType({}),
+) -> list[EvalTask]:
     """Works out what to score for groups of tasks: each mixture's tasks and templates, once.
 
     A task is scored on its test split, or on validation where it has no test split.
@@ -93,6 +100,7 @@ def plan(groups: Mapping[str, Mixture], limit: int | None = None) -> list[EvalTa
     Args:
         groups: mixtures by the name of their group.
         limit: most records of a task.
+        trained: tasks that the model has been trained on, with their clusters.
 
     Raises:
         UserError: for a task that has neither split, or only inverted templates here.
@@ -110,7 +118,9 @@ def plan(groups: Mapping[str, Mixture], limit: int | None = None) -> list[EvalTa
             split = next((s for s in ("test", "validation") if spec.splits.get(s)), None)
             if split is None:
                 raise UserError(f"task '{spec.name}' has neither a test nor a validation split")
-            task = tasks.get(spec.name) or EvalTask(spec, forward, split, limit)
+            known = spec.cluster in trained.values()
+            seen: Seen = "task" if spec.name in trained else "cluster" if known else ""
+            task = tasks.get(spec.name) or EvalTask(spec, forward, split, limit, seen=seen)
             union = tuple(sorted({*task.templates, *forward}))
             named = {**task.groups, group: forward}
             tasks[spec.name] = replace(task, templates=union, groups=named)
@@ -191,6 +201,7 @@ def _score_task(
         cluster=spec.cluster,
         kind=spec.kind,
         split=task.split,
+        seen=task.seen,
         examples=len(records),
         primary=primary_key(spec.metrics) or ("accuracy" if spec.has_options else ""),
         templates={i: _figures(spec, answers) for i, answers in answered.items()},

@@ -6,9 +6,10 @@
 `tasks` has a task's mean over its templates, `clusters` and `mean` the mean over tasks of their
 primary figure (that of a task's first metric, see `spec/metrics.py`). `details` holds for each
 task its templates one by one, the median over them, the template that is best on validation records
-with its own score (Wei et al. 2022, section 3, report this and the mean), and the baseline. A group
-is a mixture looked at by itself; its `accuracy` and `majority` are means over its classification
-tasks.
+with its own score (Wei et al. 2022, section 3, report this and the mean), the baseline, and whether
+the model has been trained on it or its cluster (`seen`): a task that counts as held out must have
+been neither. A group is a mixture looked at by itself; its `accuracy` and `majority` are means over
+its classification tasks.
 """
 
 import json
@@ -16,11 +17,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 Figures = Mapping[str, float]
+# What of a task the model has been trained on: nothing, another task of its cluster, the task.
+Seen = Literal["", "cluster", "task"]
 FILE = "scores.json"
 FOLDER = "scores"  # in a run's folder: each evaluation's scores, by step
 
@@ -66,6 +69,7 @@ class TaskScores:
         templates: figures by template number.
         baseline: figures of the majority class, or of copying the input.
         trimmed: per cent of inputs that were too long and were cut.
+        seen: what of it the model has been trained on.
         best: the template chosen on validation records, if that was asked for.
     """
 
@@ -78,6 +82,7 @@ class TaskScores:
     templates: Mapping[int, Figures]
     baseline: Figures
     trimmed: float = 0.0
+    seen: Seen = ""
     best: Best | None = None
 
     def mean(self, templates: Iterable[int] | None = None) -> dict[str, float]:

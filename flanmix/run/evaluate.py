@@ -16,15 +16,18 @@ from typing import Any
 import jax
 
 from flanmix.data.store import Store
-from flanmix.evaluate.evaluator import EvalTask, evaluate
+from flanmix.evaluate.evaluator import evaluate
 from flanmix.evaluate.predictor import ModelPredictor
-from flanmix.evaluate.scores import Scores
+from flanmix.evaluate.scores import Scores, TaskScores
 from flanmix.run import configuration, hosts
 from flanmix.run.bars import QuestionBar
+from flanmix.run.record import trained_tasks
 from flanmix.run.restored import restored_model, trained_vocabulary
 from flanmix.run.scoring import planned
 from flanmix.run.settings import Run
 from flanmix.run.table import print_json, table
+
+_SEEN = {"": "", "cluster": "its cluster", "task": "the task"}
 
 
 def main(args: argparse.Namespace) -> int:
@@ -59,7 +62,7 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
         UserError: if there is no checkpoint, or a task is not prepared.
     """
     store = Store(Path(run.store).expanduser())
-    tasks: list[EvalTask] = planned(run, store)
+    tasks = planned(run, store, trained_tasks(source))
     vocabulary = trained_vocabulary(run, source)
     model, step = restored_model(run, source)
     predictor = ModelPredictor(
@@ -82,14 +85,11 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
 
 def shown(scores: Scores) -> str:
     """The scores as plain text: a line a task, then clusters, groups and the mean."""
-    header = ["task", "cluster", "metric", "baseline", "mean", "median", "best", "records"]
-    rows = [
-        [name, task.cluster, key, task.baseline.get(key), task.mean()[key], task.median()[key],
-         task.best.metrics[key] if task.best else None, task.examples]
-        for name, task in scores.tasks.items()
-        for key in [task.primary or next(iter(task.mean()))]
-    ]  # fmt: skip
-    parts = [table(header, rows)]
+    header = [
+        *("task", "cluster", "trained on", "metric", "baseline"),
+        *("mean", "median", "best", "records"),
+    ]
+    parts = [table(header, [_row(name, task) for name, task in scores.tasks.items()])]
     parts.append(table(["cluster", "mean"], [[*item] for item in scores.clusters().items()]))
     groups = [[name, *_group(scores.group(name))] for name in scores.groups]
     parts.append(table(["group", "accuracy", "majority", "mean"], groups))
@@ -98,6 +98,15 @@ def shown(scores: Scores) -> str:
     if scores.missing:
         parts.append(f"not prepared, and left out: {', '.join(scores.missing)}")
     return "\n\n".join(parts)
+
+
+def _row(name: str, task: TaskScores) -> list[Any]:
+    key = task.primary or next(iter(task.mean()))
+    best = task.best.metrics[key] if task.best else None
+    return [
+        *(name, task.cluster, _SEEN[task.seen], key, task.baseline.get(key)),
+        *(task.mean()[key], task.median()[key], best, task.examples),
+    ]
 
 
 def _group(group: dict[str, Any]) -> list[float | None]:

@@ -18,6 +18,8 @@ import jax
 
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
+from flanmix.learn.checkpoint import saved_steps
+from flanmix.learn.initialize import load_run
 from flanmix.run.settings import Run
 from flanmix.spec.mixture import Mixture
 
@@ -40,6 +42,10 @@ def run_record(
         "configuration": text,
         "mixture": mixture.name,
         "absent": list(absent),
+        "trained": {
+            **_trained_before(run),
+            **{task.spec.name: task.spec.cluster for task in mixture.tasks},
+        },
         "data": {
             "BATCH_SIZE": run.batch_size,
             "INPUTS_LENGTH": run.inputs_length,
@@ -63,6 +69,22 @@ def run_record(
             for task in mixture.tasks
         },
     }
+
+
+def _trained_before(run: Run) -> dict[str, str]:
+    """Tasks that the parameters had been trained on before this run, with their clusters."""
+    if saved_steps(run.folder / "checkpoints"):
+        return trained_tasks(run.folder)
+    return trained_tasks(Path(run.initialize_from)) if run.initialize_from else {}
+
+
+def trained_tasks(source: Path) -> dict[str, str]:
+    """Tasks that a checkpoint's model has been trained on, with their clusters; none if unknown.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    return load_run(source).get("trained", {})
 
 
 def vocabulary_digest(vocabulary: Vocabulary) -> str:

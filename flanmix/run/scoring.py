@@ -1,6 +1,7 @@
 """Evaluation of a model in training: when it is due, and its files in the run's folder.
 
-    scoring = Scoring(run, store, vocabulary, graph, preemption)   # unknown names are found here
+    tasks = planned(run, store, trained)             # unknown names are found here
+    scoring = Scoring(run, tasks, store, vocabulary, graph, preemption)
     if scoring.due(step):
         mean = scoring.score(params, step)    # RUN_DIR/scores/<step>.json, RUN_DIR/scores.json
 
@@ -8,6 +9,7 @@ An evaluation that is there is not made again: a run that goes on finds what it 
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +36,12 @@ class _Ended(Exception):
 
 
 class Scoring:
-    """The evaluations of one run.
-
-    Raises:
-        UserError: a group's mixture is unknown, or one of its tasks is not prepared.
-    """
+    """The evaluations of one run, which are none if it names no groups."""
 
     def __init__(
         self,
         run: Run,
+        tasks: Sequence[EvalTask],
         store: Store,
         vocabulary: Vocabulary,
         graph: nnx.GraphDef,
@@ -53,7 +52,7 @@ class Scoring:
         self._vocabulary = vocabulary
         self._graph = graph
         self._preemption = preemption
-        self._tasks = planned(run, store) if run.evaluation.groups else []
+        self._tasks = tasks if run.evaluation.groups else ()
 
     def due(self, step: int) -> bool:
         """Whether the model of this step is to be evaluated, and has not been."""
@@ -117,8 +116,13 @@ class Scoring:
         return self._run.folder / FOLDER / f"{step:09d}.json"
 
 
-def planned(run: Run, store: Store) -> list[EvalTask]:
+def planned(run: Run, store: Store, trained: Mapping[str, str]) -> list[EvalTask]:
     """Returns what the run's groups of evaluation hold; its mixture where there are none.
+
+    Args:
+        run: the run.
+        store: where the tasks are prepared.
+        trained: tasks that the model has been trained on, with their clusters.
 
     Raises:
         UserError: a mixture is unknown, or a task is not prepared and ALLOW_MISSING is not set.
@@ -129,7 +133,7 @@ def planned(run: Run, store: Store) -> list[EvalTask]:
         group: resolve(catalogue.mixture(name), catalogue, lambda spec: store.count(spec, "train"))
         for group, name in named.items()
     }
-    tasks = plan(groups, run.evaluation.examples)
+    tasks = plan(groups, run.evaluation.examples, trained)
     absent = [t.spec.name for t in tasks if store.count(t.spec, t.split) is None]
     if absent and not run.allow_missing:
         more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""

@@ -34,7 +34,7 @@ from flanmix.run import configuration, hosts
 from flanmix.run.events import Events, NotFinite, Told, positions
 from flanmix.run.record import check_unchanged, prepare_folder, run_record
 from flanmix.run.report import write_report
-from flanmix.run.scoring import Scoring
+from flanmix.run.scoring import Scoring, planned
 from flanmix.run.settings import Run
 from flanmix.spec.catalogue import default_catalogue
 from flanmix.spec.mixture import Mixture, resolve
@@ -65,9 +65,10 @@ def train(run: Run, text: str) -> int:
         stack.callback(data.loader.close)
         # model and optimizer
         learner = build_learner(run, data.mixture)
-        scoring = Scoring(run, data.store, data.vocabulary, learner.graph, preemption)
-        # restore
         record = run_record(run, data.mixture, data.absent, data.vocabulary, text)
+        tasks = planned(run, data.store, record["trained"])
+        scoring = Scoring(run, tasks, data.store, data.vocabulary, learner.graph, preemption)
+        # restore
         prepare_folder(run.folder, text)
         checkpoints = stack.enter_context(
             Checkpoints(
