@@ -1,0 +1,14 @@
+"""MultiNLI's records as the cards of its two test sets want them."""
+
+from typing import Any
+
+from flanmix.spec.typography import detokenize
+
+
+def canonical(raw: dict[str, Any]) -> dict[str, Any]:
+    """Ordinary spacing."""
+    return {
+        "premise": detokenize(raw["premise"]),
+        "hypothesis": detokenize(raw["hypothesis"]),
+        "answer": raw["label"],
+    }

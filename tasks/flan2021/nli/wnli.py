@@ -1,0 +1,14 @@
+"""WNLI's records as the card wants them."""
+
+from typing import Any
+
+from flanmix.spec.typography import detokenize
+
+
+def canonical(raw: dict[str, Any]) -> dict[str, Any]:
+    """Ordinary spacing."""
+    return {
+        "sentence1": detokenize(raw["sentence1"]),
+        "sentence2": detokenize(raw["sentence2"]),
+        "answer": raw["label"],
+    }
