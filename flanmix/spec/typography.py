@@ -3,6 +3,7 @@ r"""Ordinary typography for text that a dataset stores in some tool's form, for 
     detokenize("it 's `` fun '' , is n't it ?")      ->  'it\'s "fun", isn\'t it?'
     unescape("Titan #39;s \\$17 quot;moon quot;")    ->  'Titan \'s $17 "moon "'
     one_line("Dear all,\n\n  please  note")           ->  "Dear all, please note"
+    tidy_lines("Ann:  hello\r\n \r\nBob: hi ")        ->  "Ann: hello\nBob: hi"
 
 Each changes spaces, quotation marks and brackets and never a letter or a digit of a word, and
 leaves ordinary text alone. What a store holds depends on these functions and its fingerprint does
@@ -33,6 +34,11 @@ _BACKSLASHES = re.compile(r'\\+(?=[$"\'#%])')
 def one_line(text: str) -> str:
     """Every run of white space as one space, none at the ends."""
     return " ".join(text.split())
+
+
+def tidy_lines(text: str) -> str:
+    """Every line as `one_line` makes it; lines without text are gone."""
+    return "\n".join(line for line in map(one_line, text.splitlines()) if line)
 
 
 def detokenize(text: str) -> str:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flanmix.spec.typography import detokenize, one_line, unescape
+from flanmix.spec.typography import detokenize, one_line, tidy_lines, unescape
 
 TOKENS = "it is n't 's `` '' \" , . ! ? ; -LRB- -RRB- ( ) $ 5 % ' ' dogs the a-b"
 PENN = st.lists(
@@ -86,3 +86,11 @@ def test_words_keep_their_letters(text: str):
         return "".join(c for c in value if c.isalnum())
 
     assert letters(detokenize(text)) == letters(text)
+
+
+@given(st.text())
+def test_tidy_lines_keeps_the_words_and_each_lines_end(text: str):
+    tidy = tidy_lines(text)
+    assert tidy.split() == text.split()
+    assert tidy_lines(tidy) == tidy
+    assert all(line and line == one_line(line) for line in tidy.splitlines())
