@@ -24,16 +24,19 @@ NAMES = CATALOGUE.expand("flan2021")
 RAW = Path(__file__).parent / "raw"
 MOST = 60
 ODD = re.compile(r"  | [,;?!](\s|$)|``|''|&\w+;|\\n")
-# Datasets whose own text is untidy: informal writing, code, or spaces within names.
+# Datasets whose own text is untidy: informal writing, code, spaces within names, French spacing.
 UNTIDY = {
     "ag_news_subset",
     "aeslc",
     "cosmos_qa",
     "dart",
     "e2e_nlg",
+    "multi_news",
     "openbookqa",
     "piqa",
+    "samsum",
     "web_nlg_en",
+    "wmt14_enfr",
     "wmt16_translate_deen",
     "yelp_polarity_reviews",
 }
