@@ -16,6 +16,7 @@ alone import TensorFlow, which takes ten seconds and a gigabyte, and only once t
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -46,9 +47,11 @@ def import_seqio() -> ModuleType:
             f"TFDS and SeqIO sources need packages that can't be imported ({error}): "
             "pip install seqio tensorflow tensorflow-datasets"
         ) from error
-    from absl import logging
+    import absl.logging
 
-    logging.set_verbosity(logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    # What it retries a few times and then gives up is told once, as the reason for a failed task.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     tfds.disable_progress_bar()
     # The accelerators are JAX's; TensorFlow would take all of their memory.
     for kind in ("GPU", "TPU"):
@@ -191,19 +194,25 @@ class _ClampedSplits(dict[str, str]):
         """Rows of each split of the dataset, which is made ready first."""
         import tensorflow_datasets as tfds
 
-        name = self._spec.source.location
+        name, by_hand = self._spec.source.location, None
         try:
             builder = tfds.builder(name, data_dir=self._data_dir)
             if not builder.info.splits:
+                by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
                 # TFDS tells of it on stdout, which is for the verb's own document.
                 with contextlib.redirect_stdout(sys.stderr):
                     builder.download_and_prepare()
             return {split: info.num_examples for split, info in builder.info.splits.items()}
         except Exception as error:
             where = self._data_dir or tfds.core.constants.DATA_DIR
+            reason = f"can't be made: {_brief(error)}"
+            way_out = "give its folder with --data_dir"
+            if by_hand:
+                reason = "its files have to be fetched by hand"
+                way_out = f"put them into {where}/downloads/manual: {' '.join(by_hand.split())}"
             raise UserError(
-                f"task '{self._spec.name}': TFDS dataset {name} is not in {where} and can't be "
-                f"made: {_brief(error)}; give its folder with --data_dir"
+                f"task '{self._spec.name}': TFDS dataset {name} is not in {where}, and {reason}; "
+                f"{way_out}"
             ) from error
 
 

@@ -335,6 +335,7 @@ def test_a_slice_longer_than_the_data_is_clamped(tfds: str):
         ("train", "super_glue/cbb:1.0.2", "TFDS dataset super_glue/cbb:1.0.2 is not in .*data_dir"),
         ("train", "super_gluee/cb:1.0.2", "TFDS dataset super_gluee/cb:1.0.2 is not in .*"),
         ("train", "super_glue/cb:0.0.1", "TFDS dataset super_glue/cb:0.0.1 is not in .*"),
+        ("train", "newsroom:1.0.0", "have to be fetched by hand; put them into .*manual: You sh.*"),
     ],
 )
 def test_a_tfds_mistake_is_one_line(tfds: str, expression: str, location: str | None, says: str):
