@@ -96,6 +96,7 @@ def _prepare(parser: _Parser) -> None:
 def _mixture(parser: _Parser) -> None:
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--store", metavar="DIR", help="count and measure the prepared records")
+    parser.add_argument("--against", metavar="OTHER", help="what test records of OTHER are shared")
     parser.add_argument("--html", metavar="FILE", help="write the card as a page of its own")
     _vocabulary(parser)
     _json(parser)

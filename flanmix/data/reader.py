@@ -4,6 +4,7 @@
     len(reader)              -> 2290
     reader[17]               -> Record("train-17", ...)
     reader[[17, 3, 17]] as reader.__getitems__([17, 3, 17]) -> three records, in that order
+    for record in reader: ...                               all in order, at a fifth of the cost
 
 A reader is a path and a count until it is first read: opening the readers of thousands of tasks
 costs no file handle. Handles are shared by the whole process, the least recently used is closed
@@ -13,7 +14,7 @@ when there are too many, and a reader can be pickled and used from several threa
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordReader
@@ -22,6 +23,8 @@ from flanmix.data.manifest import way_out
 from flanmix.errors import UserError
 from flanmix.spec.record import Record
 
+_STRETCH = 256
+_DAMAGE = (RuntimeError, ValueError, TypeError, IndexError)
 _RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"
 
 
@@ -91,10 +94,23 @@ class RecordReader:
             handle = _HANDLES.get(self._name, self._inode)
             # One read each: ArrayRecord's batched read is three times slower at random places.
             return [Record.from_bytes(handle.read([number])[0]) for number in numbers]
-        except (RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).split(";")[0][:200] or type(error).__name__
-            message = f"{self.path} is corrupt ({reason}); {way_out(self.path.parent)}"
-            raise UserError(message) from None
+        except _DAMAGE as error:
+            raise self._corrupt(error) from None
+
+    def __iter__(self) -> Iterator[Record]:
+        """Reads all records in order, some at a time; raises as `__getitem__`."""
+        for start in range(0, self._records, _STRETCH):
+            end = min(start + _STRETCH, self._records)
+            try:
+                rows = _HANDLES.get(self._name, self._inode).read(start, end)
+                records = [Record.from_bytes(row) for row in rows]
+            except _DAMAGE as error:
+                raise self._corrupt(error) from None
+            yield from records
+
+    def _corrupt(self, error: Exception) -> UserError:
+        reason = str(error).split(";")[0][:200] or type(error).__name__
+        return UserError(f"{self.path} is corrupt ({reason}); {way_out(self.path.parent)}")
 
     def _number(self, index: int) -> int:
         number = int(index)

@@ -7,7 +7,8 @@
 N examples makes N / 1e6 times as many. Tokens are measured on a sample of each task's prepared
 records, read as the loader reads them; `loss %` is the share of the loss, which is that of the
 target tokens times the task's loss weight. Without a store nothing is counted, and a
-proportional rate is 1.
+proportional rate is 1. With `--against OTHER` the card also says what the training records share
+with OTHER's test records (flanmix/run/against.py).
 """
 
 import argparse
@@ -26,6 +27,7 @@ from flanmix.spec.task import TaskSpec
 if TYPE_CHECKING:
     from flanmix.data.store import Store
     from flanmix.data.vocabulary import Vocabulary
+    from flanmix.run.against import Against
 
 _SAMPLE = 200
 
@@ -73,12 +75,16 @@ class TaskCard:
 
 @dataclass(frozen=True)
 class MixtureCard:
-    """The whole card; `vocabulary` is None where no tokens were measured."""
+    """The whole card; `vocabulary` is None where no tokens were measured.
+
+    `against` is None where nothing was compared.
+    """
 
     name: str
     tasks: tuple[TaskCard, ...]
     total_rate: float
     vocabulary: str | None
+    against: "Against | None" = None
 
     @property
     def unknown_share(self) -> float | None:
@@ -92,7 +98,9 @@ class MixtureCard:
 
     def to_json(self) -> dict[str, Any]:
         """The document that `--json` prints."""
-        return {**asdict(self), "unknown_share": self.unknown_share}
+        card = {**asdict(replace(self, against=None)), "unknown_share": self.unknown_share}
+        del card["against"]
+        return card if self.against is None else {**card, "against": self.against.to_json()}
 
 
 def main(args: argparse.Namespace) -> int:
@@ -100,6 +108,11 @@ def main(args: argparse.Namespace) -> int:
     catalogue = default_catalogue()
     store = _open(args.store)
     card = make_card(args.name, catalogue, store, args.vocabulary)
+    if args.against is not None:
+        from flanmix.run.against import measure_against
+
+        against = measure_against(args.name, args.against, catalogue, store)
+        card = replace(card, against=against)
     absent = sum(task.examples is None for task in card.tasks)
     if absent:
         way_out = f"flanmix prepare {args.name} --store DIR, then look with --store DIR"
@@ -271,7 +284,12 @@ def _text(card: MixtureCard) -> str:
     if card.vocabulary is not None:
         unknown = _percent(card.unknown_share) or 0.0
         total += f"; tokens in vocabulary '{card.vocabulary}', {unknown:.3g}% unknown"
-    return f"{table(_HEADER, rows)}\n{total}"
+    parts = [f"{table(_HEADER, rows)}\n{total}"]
+    if card.against is not None:
+        from flanmix.run.against import text
+
+        parts.append(text(card.against))
+    return "\n\n".join(parts)
 
 
 def _percent(share: float | None) -> float | None:

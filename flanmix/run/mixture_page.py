@@ -1,6 +1,7 @@
 """The mixture card as one HTML page that needs nothing else: no script, no font, no network.
 
-The page has the totals, bars by cluster (share of examples, of tokens, of loss), and every task. On
+The page has the totals, bars by cluster (share of examples, of tokens, of loss), every task, and
+what is shared with test records, where that was measured (flanmix/run/against_page.py). On
 a narrow screen each task's row becomes a block with its column names beside the figures.
 """
 
@@ -57,12 +58,17 @@ th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: l
 
 def page(card: "MixtureCard") -> str:
     """Returns the whole page."""
-    name = escape(card.name)
+    name, style = escape(card.name), _STYLE
     sections = [_totals(card), _clusters(card), _tasks(card)]
+    if card.against is not None:
+        from flanmix.run.against_page import STYLE, section
+
+        style += STYLE
+        sections.append(section(card.against))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: mixture card</title><style>{_STYLE}</style></head>\n"
+        f"<title>{name}: mixture card</title><style>{style}</style></head>\n"
         f"<body><h1>Mixture {name}</h1>\n" + "\n".join(sections) + "\n</body></html>\n"
     )
 

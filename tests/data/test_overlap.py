@@ -185,9 +185,11 @@ def test_the_example_of_the_docstring() -> None:
 def test_a_planted_run_is_found_among_many(shared: int, counts: tuple[int, int]) -> None:
     planted = sentence(10_000, shared)
     training = [record(f"train-{i}", " ".join(sentence(i, 60))) for i in range(300)]
-    training[123] = record("train-123", " ".join([*sentence(1, 30), *planted, *sentence(2, 30)]))
+    training[123] = record(
+        "train-123", " ".join([*sentence(10_001, 30), *planted, *sentence(10_002, 30)])
+    )
     tests = [record(f"test-{i}", " ".join(sentence(1000 + i, 60))) for i in range(300)]
-    tests[45] = record("test-45", "One field.", ", ".join([*planted, *sentence(3, 9)]).upper())
+    tests[45] = record("test-45", "One field.", ", ".join([*planted, *sentence(10_003, 9)]).upper())
     overlap = measured({"t": tests}, {"a": training, "b": training[:100]}, chunk=2000)
     assert figures(overlap)[0] == {"t": (300, 0, *counts)}
     assert [

@@ -54,6 +54,7 @@ def test_records_come_back_in_any_order(store: Store):
     wanted = [random.Random(0).randrange(1000) for _ in range(200)]
     assert reader.__getitems__(wanted) == [written[i] for i in wanted]
     assert reader.__getitems__([]) == []
+    assert list(reader) == written
     for beyond in (1000, -1001):
         with pytest.raises(IndexError, match="of 1000"):
             reader[beyond]
@@ -162,6 +163,8 @@ def test_a_damaged_file_is_one_line(store: Store, change: str):
         reader = store.open(spec, "train")
         for start in range(0, 3000, 100):
             reader.__getitems__(range(start, start + 100))
+    with pytest.raises(UserError, match=pattern):
+        list(store.open(spec, "train"))
     (problem,) = store.verify(spec)
     assert str(path) in problem
     if change in ("truncated", "emptied", "deleted"):
@@ -182,10 +185,11 @@ def test_damage_never_gives_another_record(
     data[place] ^= 1 << bit
     path.write_bytes(data[:place] if cut else data)
     assert len(store.verify(spec)) == 1
-    try:
-        assert store.open(spec, "train").__getitems__(range(300)) == written
-    except UserError as error:
-        assert str(path) in str(error)
+    for read in (list, lambda reader: reader.__getitems__(range(300))):
+        try:
+            assert read(store.open(spec, "train")) == written
+        except UserError as error:
+            assert str(path) in str(error)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""What a mixture's training records share with the test records of other tasks.
+
+    training task  test task  duplicates  %     13-grams  %     8-grams  %     words  test record ...
+    snli           rte                 0  0.00         2  0.72        5  1.81     22  test-40     ...
+
+    flanmix mixture rte --against snli --store DIR
+
+The measure is defined in flanmix/data/overlap.py. On the training side are all records of the
+training splits in the store, which are what a mixture draws from: a cap or a rate says how often
+records are drawn, not which. On the other side is each task's test split, or its validation split
+where it has no test split.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from flanmix.errors import UserError
+from flanmix.run.table import printable, table
+from flanmix.spec.catalogue import Catalogue
+from flanmix.spec.task import TaskSpec
+
+if TYPE_CHECKING:
+    from flanmix.data.overlap import Overlap, Worst
+    from flanmix.data.store import Store
+
+_PAIRS = 40
+_WORDS = 12
+
+
+@dataclass(frozen=True)
+class Against:
+    """The overlap with what `mixture` stands for; `splits` are its tasks' splits, in order."""
+
+    mixture: str
+    splits: tuple[str, ...]
+    overlap: "Overlap"
+
+    def to_json(self) -> dict[str, Any]:
+        """The key `against` of the card's JSON."""
+        tasks = [
+            {"name": task.name, "split": split, **asdict(task)}
+            for task, split in zip(self.overlap.tasks, self.splits, strict=True)
+        ]
+        pairs = [asdict(pair) for pair in self.overlap.pairs]
+        return {"mixture": self.mixture, "tasks": tasks, "pairs": pairs}
+
+
+def measure_against(name: str, other: str, catalogue: Catalogue, store: "Store | None") -> Against:
+    """Measures what the training records of a mixture share with the test records of another.
+
+    Args:
+        name: the mixture that is trained on, or whatever else stands for tasks.
+        other: the one that is tested on.
+        catalogue: where both are looked up.
+        store: where their records are.
+
+    Raises:
+        UserError: without a store, for an unknown name, for tasks that are not prepared, and for a
+            tested task with neither a test nor a validation split.
+    """
+    if store is None:
+        raise UserError(f"--against {other} compares prepared records: say where with --store DIR")
+    from flanmix.data.overlap import HeldOut, compare
+    from flanmix.run.bars import bar
+
+    training = _training(name, catalogue)
+    tested = _tested(other, catalogue)
+    _refuse_unprepared(store, (name, training), (other, tested))
+    sides = [[(task, store.open(task, split)) for task, split in s] for s in (tested, training)]
+    records = sum(len(reader) for side in sides for _, reader in side)
+    read, seen = ([(task.name, reader) for task, reader in side] for side in sides)
+    with bar(records, "record", leave=False) as progress:
+
+        def tell(verb: str, task: str, count: int) -> None:
+            progress.set_description(f"{verb} {task}", refresh=False)
+            progress.update(count)
+
+        held_out = HeldOut(read, progress=lambda task, count: tell("indexing", task, count))
+        overlap = compare(
+            held_out, seen, progress=lambda task, count: tell("comparing", task, count)
+        )
+    return Against(other, tuple(split for _, split in tested), overlap)
+
+
+_Splits = Sequence[tuple[TaskSpec, str]]
+
+
+def _training(name: str, catalogue: Catalogue) -> _Splits:
+    """The tasks that a mixture trains on, each with its split."""
+    specs = [catalogue.task(task) for task in catalogue.expand(name)]
+    without = [spec.name for spec in specs if not spec.splits.get("train")]
+    if len(without) == len(specs):
+        raise UserError(f"nothing in '{name}' has a training split: it shares nothing by training")
+    if without:
+        message = "have no training split, so nothing is compared with them"
+        print(f"flanmix: {', '.join(without)} {message}", file=sys.stderr)
+    return [(spec, "train") for spec in specs if spec.splits.get("train")]
+
+
+def _tested(name: str, catalogue: Catalogue) -> _Splits:
+    """The tasks that are tested, each with its split."""
+    found = []
+    for task in catalogue.expand(name):
+        spec = catalogue.task(task)
+        split = next((s for s in ("test", "validation") if spec.splits.get(s)), None)
+        if split is None:
+            raise UserError(f"task '{task}' has neither a test nor a validation split")
+        found.append((spec, split))
+    return found
+
+
+def _refuse_unprepared(store: "Store", *sides: tuple[str, _Splits]) -> None:
+    for name, splits in sides:
+        absent = [spec.name for spec, split in splits if store.count(spec, split) is None]
+        if absent:
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            raise UserError(
+                f"not prepared in store {store.root}: {', '.join(absent[:3])}{more}; "
+                f"run: flanmix prepare {name} --store {store.root}"
+            )
+
+
+# ---- what is printed ---------------------------------------------------------------------------
+
+_COUNTS = ["duplicates", "%", "13-grams", "%", "8-grams", "%"]
+
+
+def shares(counts: Sequence[int], records: int) -> list[tuple[int, float]]:
+    """Each count with its share of a task's test records, in percent."""
+    return [(count, 100 * count / max(1, records)) for count in counts]
+
+
+def text(against: Against) -> str:
+    """Two tables: every test task, and the worst pairs."""
+    overlap = against.overlap
+    sizes = {task.name: task.records for task in overlap.tasks}
+    tasks = [
+        [task.name, split, task.records, *_cells(task, task.records)]
+        for task, split in zip(overlap.tasks, against.splits, strict=True)
+    ]
+    head = f"against {against.mixture}: test records that are in, or share words with, the training"
+    parts = [head, table(["test task", "split", "records", *_COUNTS], tasks)]
+    if not overlap.pairs:
+        return "\n".join([*parts, "no pair of tasks shares 8 words in a row"])
+    pairs = [
+        [pair.task, pair.other, *_cells(pair, sizes[pair.other]), *_worst(pair.worst)]
+        for pair in overlap.pairs[:_PAIRS]
+    ]
+    last = ["words", "test record", "training record", "longest shared run"]
+    parts += ["", table(["training task", "test task", *_COUNTS, *last], pairs)]
+    if len(overlap.pairs) > _PAIRS:
+        parts.append(f"and {len(overlap.pairs) - _PAIRS} more pairs: --json has them all")
+    return "\n".join(parts)
+
+
+def _cells(found: Any, records: int) -> list[int | str]:
+    counts = (found.duplicates, found.shared_13, found.shared_8)
+    rows = shares(counts, records)
+    return [cell for count, share in rows for cell in (count, f"{share:.2f}")]
+
+
+def _worst(worst: "Worst") -> list[int | str]:
+    """How many words a run has, its records, and its beginning."""
+    count = len(worst.words.split())
+    return [count, worst.record, worst.train_record, printable(beginning(worst.words, _WORDS))]
+
+
+def beginning(words: str, count: int) -> str:
+    """The first words of a run, with dots for the rest."""
+    there = words.split()
+    return words if len(there) <= count else " ".join([*there[:count], "..."])
