@@ -79,7 +79,7 @@ def test_every_command_that_the_interface_has_is_stable() -> None:
         "check": "--store --json",
         "show": "--split -n --template --few_shot --seed --store --tokens --json",
         "prepare": "--store --data_dir --limit --workers --json",
-        "mixture": "--store --html --json",
+        "mixture": "--against --store --html --json",
         "train": "--gin_file --gin_search_paths",
         "evaluate": "--gin_file --gin_search_paths --json",
         "generate": "--checkpoint --prompt --input --json",

@@ -10,7 +10,7 @@ the words. A filter of bits, by the hash, lets nearly all strange words go; what
 among the sorted hashes, and what is found there is compared word by word. Two texts of one hash are
 therefore two entries, and no result depends on the hash.
 
-Memory stays at about 26 bytes a word that is indexed, 40 while the index is made.
+Memory is about 26 bytes a word that is indexed, 35 while the index is made.
 
 Legend: W words and zeros (flanmix/data/words.py), E entries, P their places, H hits.
 """
@@ -37,22 +37,21 @@ class GramIndex:
         self.numbers_W = numbers_W
         self._task_ends = task_ends
         places_P, hashes_P = _all_grams(numbers_W)
-        order = np.argsort(hashes_P, kind="stable")
-        places_P, hashes_P = places_P[order], hashes_P[order]
-        del order
+        places_P = places_P[np.argsort(hashes_P, kind="stable")]
+        hashes_P.sort()
         first_P, collided = self._first(places_P, hashes_P)
         if collided:
             keys = [numbers_W[places_P + k] for k in reversed(range(GRAM))]
-            order = np.lexsort((places_P, *keys, hashes_P))
-            places_P, hashes_P = places_P[order], hashes_P[order]
+            places_P = places_P[np.lexsort((places_P, *keys, hashes_P))]
             first_P, _ = self._first(places_P, hashes_P)
-        starts = np.flatnonzero(first_P)
-        self.entries = len(starts)
-        self._hashes_E = hashes_P[starts]
-        self._starts_E = np.append(starts, len(places_P)).astype(np.int32)
+        self._hashes_E = hashes_P[first_P]
+        del hashes_P
+        self.entries = len(self._hashes_E)
+        starts = np.flatnonzero(first_P).astype(np.int32)
+        self._starts_E = np.append(starts, np.int32(len(places_P)))
         self._places_P = places_P
         self.entry_W = np.full(len(numbers_W), -1, np.int32)
-        self.entry_W[places_P] = np.cumsum(first_P, dtype=np.int32) - 1
+        self.entry_W[places_P] = np.cumsum(first_P, dtype=np.int32) - np.int32(1)
         self._shift, self._bits = _filter(self._hashes_E)
 
     def _first(self, places_P: np.ndarray, hashes_P: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -62,11 +61,12 @@ class GramIndex:
             here = places_P[start : start + _BLOCK]
             before = places_P[start - 1 : start - 1 + len(here)]
             hashes = hashes_P[start - 1 : start + len(here)]
-            apart = ~_equal(self.numbers_W, before, self.numbers_W, here)
-            strange = hashes[1:] != hashes[:-1]
-            collided |= bool((apart & ~strange).any())
-            other = self._task_at(here) != self._task_at(before)
-            first_P[start : start + len(here)] = strange | apart | other
+            alike = np.flatnonzero(hashes[1:] == hashes[:-1])
+            here, before = here[alike], before[alike]
+            same = _equal(self.numbers_W, before, self.numbers_W, here)
+            collided |= not same.all()
+            same &= self._task_at(here) == self._task_at(before)
+            first_P[start + alike] = ~same
         return first_P, collided
 
     def _task_at(self, places: np.ndarray) -> np.ndarray:
@@ -131,12 +131,14 @@ def _scattered(values: np.ndarray) -> np.ndarray:
 
 def _all_grams(numbers_W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """As `grams`, by blocks; places are int32."""
-    places, hashes = [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
+    places, hashes = np.empty(len(numbers_W), np.int32), np.empty(len(numbers_W), np.uint64)
+    end = 0
     for start in range(0, len(numbers_W), _BLOCK):
         at, found = grams(numbers_W[start : start + _BLOCK + GRAM - 1])
-        places.append((at + start).astype(np.int32))
-        hashes.append(found)
-    return np.concatenate(places), np.concatenate(hashes)
+        places[end : end + len(at)] = at + start
+        hashes[end : end + len(at)] = found
+        end += len(at)
+    return places[:end], hashes[:end]
 
 
 def _filter(hashes_E: np.ndarray) -> tuple[np.uint64, np.ndarray]:
@@ -147,12 +149,12 @@ def _filter(hashes_E: np.ndarray) -> tuple[np.uint64, np.ndarray]:
     bits = max(16, (8 * len(hashes_E)).bit_length())
     shift = np.uint64(64 - bits)
     table = np.zeros(1 << (bits - 3), np.uint8)
-    slot = hashes_E >> shift
-    byte = (slot >> np.uint64(3)).astype(np.int64)
-    first = np.flatnonzero(np.diff(byte, prepend=-1))
-    if len(first):
+    for start in range(0, len(hashes_E), _BLOCK):
+        slot = hashes_E[start : start + _BLOCK] >> shift
+        byte = (slot >> np.uint64(3)).astype(np.int64)
+        first = np.flatnonzero(np.diff(byte, prepend=-1))
         bit = np.left_shift(1, (slot & np.uint64(7)).astype(np.uint8), dtype=np.uint8)
-        table[byte[first]] = np.bitwise_or.reduceat(bit, first)
+        table[byte[first]] |= np.bitwise_or.reduceat(bit, first)
     return shift, table
 
 

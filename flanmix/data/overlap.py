@@ -36,7 +36,7 @@ import numpy as np
 
 from flanmix.data.grams import GRAM, GramIndex
 from flanmix.data.runs import LongestRuns, by_number
-from flanmix.data.words import Numbered, chunks, joined, new_vocabulary, number
+from flanmix.data.words import Numbered, chunks, joined, knowing, learning, new_vocabulary, number
 from flanmix.errors import UserError
 from flanmix.spec.record import Record
 
@@ -125,7 +125,7 @@ class HeldOut:
         words = records = 0
         for name, rows in tasks:
             for some in chunks(rows, chunk):
-                parts.append(number(some, vocabulary.__getitem__))
+                parts.append(number(some, learning(vocabulary)))
                 words += len(parts[-1].numbers_W)
                 records += len(some)
                 progress(name, len(some))
@@ -141,8 +141,7 @@ class HeldOut:
         del parts
         self.index = GramIndex(self.text.numbers_W, np.array(ends))
         self._word_list = tuple(vocabulary)
-        known = dict(vocabulary)
-        self.number: Callable[[str], int] = lambda word: known.get(word, 0)
+        self.numbering = knowing(vocabulary)
         self.record_ends = np.array(sizes, np.int64)
         self._contents()
 
@@ -272,7 +271,7 @@ def compare(
     for name, rows in training:
         found = _Comparison(held_out)
         for some in chunks(rows, chunk):
-            found.add(number(some, held_out.number))
+            found.add(number(some, held_out.numbering))
             progress(name, len(some))
         found.finish()
         flags = (found.duplicate_R, found.shared_13_R, found.shared_8_R)

@@ -1,9 +1,9 @@
 """Texts as numbers of words, for comparing millions of records: normalised, one number a word.
 
     words("It's RAINING, in Graz!")              -> ["it", "s", "raining", "in", "graz"]
-    vocabulary = new_vocabulary()                -> numbers each new word from 1
+    vocabulary = new_vocabulary()                -> will number each new word from 1
     number([Record("test-0", {"premise": "It rains.", "hypothesis": "It is wet."}, ("yes",))],
-           vocabulary.__getitem__)
+           learning(vocabulary))
     -> numbers_W = [1 2 0 1 3 4 0], starts_R = [0 7], fields_R = [2], ids = ["test-0"]
 
 A word is a run of Unicode letters and digits of the casefolded text; everything else parts words
@@ -18,7 +18,7 @@ Legend: W words and zeros, R records.
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +36,22 @@ def words(text: str) -> list[str]:
     return folded.translate(_PARTED).split() if folded.isascii() else _WORD.findall(folded)
 
 
+Numbering = Callable[[Iterable[str]], Iterable[int]]
+
+
 def new_vocabulary() -> defaultdict[str, int]:
     """Returns a vocabulary that numbers each new word from 1, in order; "" is 0."""
     return defaultdict(itertools.count(1).__next__, {"": 0})
+
+
+def learning(vocabulary: defaultdict[str, int]) -> Numbering:
+    """Numbers words by a vocabulary, into which it takes the new ones."""
+    return lambda found: map(vocabulary.__getitem__, found)
+
+
+def knowing(vocabulary: Mapping[str, int]) -> Numbering:
+    """Numbers words by a vocabulary as it is; a word that it lacks is 0."""
+    return lambda found: map(vocabulary.get, found, itertools.repeat(0))
 
 
 @dataclass(frozen=True)
@@ -79,13 +92,8 @@ class Numbered:
         return np.flatnonzero((self.fields_R > 0) & (zeros_R == self.fields_R))
 
 
-def number(records: Iterable[Record], numbers: Callable[[str], int]) -> Numbered:
-    """Numbers the words of records.
-
-    Args:
-        records: the records.
-        numbers: gives a word's number; 0 for "" and for a word that it lacks.
-    """
+def number(records: Iterable[Record], numbering: Numbering) -> Numbered:
+    """Numbers the words of records, as `learning` or `knowing` does."""
     found: list[str] = []
     starts, fields, ids = [0], [], []
     for record in records:
@@ -99,7 +107,7 @@ def number(records: Iterable[Record], numbers: Callable[[str], int]) -> Numbered
         fields.append(count)
         ids.append(record.id)
     return Numbered(
-        np.fromiter(map(numbers, found), np.int32, len(found)),
+        np.fromiter(numbering(found), np.int32, len(found)),
         np.array(starts, np.int64),
         np.array(fields, np.int32),
         ids,

@@ -1,7 +1,7 @@
 """What a mixture's training records share with the test records of other tasks.
 
-    training task  test task  duplicates  %     13-grams  %     8-grams  %     words  test record ...
-    snli           rte                 0  0.00         2  0.72        5  1.81     22  test-40     ...
+    training task  test task  duplicates  %     13-grams  %     8-grams  %     words  test record
+    snli           rte                 0  0.00         2  0.72        5  1.81     22  test-40
 
     flanmix mixture rte --against snli --store DIR
 
@@ -92,10 +92,10 @@ def _training(name: str, catalogue: Catalogue) -> _Splits:
     specs = [catalogue.task(task) for task in catalogue.expand(name)]
     without = [spec.name for spec in specs if not spec.splits.get("train")]
     if len(without) == len(specs):
-        raise UserError(f"nothing in '{name}' has a training split: it shares nothing by training")
+        raise UserError(f"nothing in '{name}' has a training split: there is nothing to compare")
     if without:
-        message = "have no training split, so nothing is compared with them"
-        print(f"flanmix: {', '.join(without)} {message}", file=sys.stderr)
+        message = "without a training split, and so not compared"
+        print(f"flanmix: {message}: {', '.join(without)}", file=sys.stderr)
     return [(spec, "train") for spec in specs if spec.splits.get("train")]
 
 

@@ -105,12 +105,16 @@ class MixtureCard:
 
 def main(args: argparse.Namespace) -> int:
     """Runs the verb; flags as in cli.py."""
+    from flanmix.run.mixture_page import page
+
     catalogue = default_catalogue()
     store = _open(args.store)
     card = make_card(args.name, catalogue, store, args.vocabulary)
     if args.against is not None:
         from flanmix.run.against import measure_against
 
+        if args.html is not None:
+            _write(args.html, page(card))  # what can't be written is said now, not in minutes
         against = measure_against(args.name, args.against, catalogue, store)
         card = replace(card, against=against)
     absent = sum(task.examples is None for task in card.tasks)
@@ -119,18 +123,20 @@ def main(args: argparse.Namespace) -> int:
         message = f"{absent} of {len(card.tasks)} tasks are not prepared, so their rates and shares"
         print(f"flanmix: {message} are not yet what they will be; {way_out}", file=sys.stderr)
     if args.html is not None:
-        from flanmix.run.mixture_page import page
-
-        try:
-            Path(args.html).write_text(page(card), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{args.html} can't be written: {error.strerror}") from None
+        _write(args.html, page(card))
         print(f"flanmix: wrote {args.html}", file=sys.stderr)
     if args.json:
         print_json(card.to_json())
     else:
         print(_text(card))
     return 0
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}") from None
 
 
 def _open(folder: str | None) -> "Store | None":
