@@ -5,7 +5,9 @@
     copa         -  train-17  the answer 'first' is no option of ['one', 'two']
 
 Without a store only cards are read. With one, every prepared split is compared with its hash, and
-every record is rendered in every template that it fits. Ends with 1 if there are problems.
+every record is rendered in every template that it fits. What reads unnaturally in many records of a
+split (`{text}.` where most texts end with a full stop) is said once. With `--vocabulary`, a second
+table says what of the templates it loses. Ends with 1 if there are problems.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from flanmix.run.table import print_json, printable, table
 from flanmix.spec.catalogue import Catalogue, default_catalogue
 from flanmix.spec.lint import Problem, expected_templates, lint_card, lint_mixture
 from flanmix.spec.record import Record
+from flanmix.spec.spacing import RecordSpacing
 from flanmix.spec.task import TaskSpec
 
 if TYPE_CHECKING:
@@ -159,10 +162,14 @@ def _record_problems(store: "Store", spec: TaskSpec) -> Iterator[Problem]:
         reader = store.open(spec, split)
         if not len(reader):
             yield Problem(spec.name, None, None, f"split {split} is empty")
+        spacing = RecordSpacing(spec)
         for start in range(0, len(reader), _BATCH):
             for record in reader.__getitems__(range(start, min(start + _BATCH, len(reader)))):
+                spacing.add(record)
                 for template, message in check_record(spec, record):
                     yield Problem(spec.name, template, record.id, message)
+        for template, message in spacing.problems():
+            yield Problem(spec.name, template, None, f"{split}: {message}")
 
 
 def check_record(spec: TaskSpec, record: Record) -> list[tuple[int | None, str]]:
@@ -201,6 +208,9 @@ def _few_of_each(problems: Iterable[Problem]) -> list[Problem]:
     shown = []
     for problem in problems:
         kind = (problem.template, problem.message.split("'")[0].split("[")[0])
+        if problem.record is None:
+            shown.append(problem)
+            continue
         seen[kind] += 1
         if seen[kind] <= _SHOWN:
             shown.append(problem)

@@ -5,7 +5,8 @@
 
 Reading a card stops at its first mistake; linting goes on, so that one run shows all of them. What
 `load_card` refuses is a problem here too, beside what it lets through: wording that gives the
-answer away, a field that no template uses, two templates with the same words.
+answer away, a field that no template uses, options that are promised and not listed, templates
+that are too much alike (`variety.py`), unnatural spaces around fields (`spacing.py`).
 """
 
 import re
@@ -20,8 +21,10 @@ from flanmix.spec.card import load_card, read_yaml
 from flanmix.spec.code import load_function
 from flanmix.spec.metrics import METRICS, check_metrics
 from flanmix.spec.mixture import Mixture, TaskCatalogue, resolve
+from flanmix.spec.spacing import spacing_faults
 from flanmix.spec.task import TaskSpec
 from flanmix.spec.template import CHOICES, OPTIONS, RESERVED, Template
+from flanmix.spec.variety import FEWEST, variety_faults
 
 _PROMISE = re.compile(
     r"\b(options|choices|choose (one|from|between|among)|which of (these|the following))\b", re.I
@@ -104,14 +107,18 @@ def expected_templates(specs: Iterable[TaskSpec]) -> dict[str, int]:
 
 def lint_task(spec: TaskSpec, expected: int = 0) -> list[Problem]:
     """Returns what is wrong with a card that reads well; `expected` as for `lint_card`."""
+    messages: list[tuple[int | None, str]]
     messages = [(None, message) for message in _lint_whole(spec, expected)]
     seen: dict[tuple[str, str], int] = {}
+    repeated = set()
     for number, template in enumerate(spec.templates):
         messages += [(number, message) for message in _lint_template(spec, template)]
         words = (" ".join(template.inputs.split()), " ".join(template.targets.split()))
         if words in seen:
             messages.append((number, f"has the same words as template {seen[words]}"))
+            repeated.add(number)
         seen.setdefault(words, number)
+    messages += [fault for fault in variety_faults(spec.templates) if fault[0] not in repeated]
     return [Problem(spec.name, number, None, message) for number, message in messages]
 
 
@@ -127,12 +134,34 @@ def _lint_whole(spec: TaskSpec, expected: int) -> list[str]:
         )
     if not spec.forward_templates:
         messages.append("every template is inverted: none asks for the answer")
+    messages += _lint_optional(spec) + _lint_options(spec)
     for metric in spec.metrics:
         if metric not in METRICS:
             messages += _message(check_metrics, [metric], "metrics")
     for reference in _functions(spec):
         messages += _message(load_function, spec.folder, reference, spec.name)
     return messages
+
+
+def _lint_optional(spec: TaskSpec) -> list[str]:
+    """Optional fields that an example needs after all."""
+    forward = [spec.templates[number] for number in spec.forward_templates]
+    if forward and all(template.fields & set(spec.optional) for template in forward):
+        names = ", ".join(f"'{name}'" for name in spec.optional)
+        return [
+            f"no template does without {names}: records where optional fields are empty are lost"
+        ]
+    return []
+
+
+def _lint_options(spec: TaskSpec) -> list[str]:
+    """A collection of templates that never shows what to choose from."""
+    forward = [spec.templates[number] for number in spec.forward_templates]
+    if not spec.has_options or len(spec.templates) < FEWEST:
+        return []
+    if any(_shows_options(spec, template) for template in forward):
+        return []
+    return ["no template lists the options: how they are spelled is anybody's guess"]
 
 
 def _functions(spec: TaskSpec) -> list[str]:
@@ -163,19 +192,26 @@ def _lint_template(spec: TaskSpec, template: Template) -> list[str]:
         messages.append("its input has no field: every record would have the same input")
     if _promises_options(spec, template):
         messages.append("its input promises options and lists none: add {options} or {choices}")
-    return messages
+    if {OPTIONS, CHOICES} <= shown:
+        messages.append("its input lists the options twice: {options} and {choices}")
+    return messages + spacing_faults(template)
 
 
 def _promises_options(spec: TaskSpec, template: Template) -> bool:
-    if template.input_fields & {OPTIONS, CHOICES} or not spec.has_options or template.inverted:
+    if not spec.has_options or template.inverted or not _PROMISE.search(template.inputs):
         return False
-    if not _PROMISE.search(template.inputs):
-        return False
+    return not _shows_options(spec, template)
+
+
+def _shows_options(spec: TaskSpec, template: Template) -> bool:
+    """Whether what to choose from is in the input, as a list or in so many words."""
+    if template.input_fields & {OPTIONS, CHOICES}:
+        return True
     paths = spec.option_fields if isinstance(spec.option_fields, tuple) else ()
     if any(spec.fields.get(field) in paths for field in template.input_fields):
-        return False  # they are fields of their own, shown by name
+        return True  # they are fields of their own, shown by name
     words = template.inputs.lower()
-    return not (spec.options and all(option.lower() in words for option in spec.options))
+    return bool(spec.options) and all(option.lower() in words for option in spec.options)
 
 
 def lint_mixture(name: str, catalogue: TaskCatalogue, broken: Sequence[str] = ()) -> list[Problem]:

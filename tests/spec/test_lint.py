@@ -35,7 +35,7 @@ def test_a_good_card_has_no_problems(tmp_path: Path) -> None:
         (card(add='"{premise} { {hypothesis}"'), 0, "a lone '{'"),
         (card(add='"Choose one of the options. {premise} {hypothesis}"'), 0, "promises options"),
         (card(add='"What is true?"'), 0, "every record would have the same input"),
-        (card(add='"{premise}  Then {hypothesis}?\\n{options}"'), 1, "same words as template 0"),
+        (card(add='"{premise} Then\\n{hypothesis}?\\n{options}"'), 1, "same words as template 0"),
         (card(add='"{premise} {hypothesis}"\n    targets: "{hypothesis} {answer}"'), 0, "asks for"),
         (card(name="nome"), None, "key 'nome' is unknown"),
         (card(toy="toys"), None, "it must be the file's, 'toy'"),
