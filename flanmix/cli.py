@@ -62,6 +62,9 @@ def _mixtures(parser: _Parser) -> None:
 def _check(parser: _Parser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="tasks or mixtures; all if none")
     parser.add_argument("--store", metavar="DIR", help="check the prepared records too")
+    parser.add_argument(
+        "--vocabulary", metavar="V", help="say what byte, pocket or a SentencePiece file loses"
+    )
     _json(parser)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flanmix.data.render import eligible_templates, render
 from flanmix.data.slices import Part, parse_split
@@ -31,6 +31,7 @@ from flanmix.spec.task import TaskSpec
 
 if TYPE_CHECKING:
     from flanmix.data.store import Store
+    from flanmix.data.vocabulary_loss import VocabularyLoss
 
 _SHOWN = 3  # records named for one and the same problem; the others are counted
 _BATCH = 256
@@ -44,10 +45,20 @@ def main(args: argparse.Namespace) -> int:
     if args.store is not None:
         problems += _check_store(args.store, specs, named=bool(args.names))
     checked = len(tasks) + len(mixtures)
-    if args.json:
-        print_json({"checked": checked, "problems": [asdict(problem) for problem in problems]})
-    else:
+    document: dict[str, Any] = {
+        "checked": checked,
+        "problems": [asdict(problem) for problem in problems],
+    }
+    if not args.json:
         _print(checked, problems)
+    if args.vocabulary is not None:
+        losses = _losses(specs, args.vocabulary)
+        rows = [asdict(loss) for loss in losses]
+        document["vocabulary"] = {"name": args.vocabulary, "tasks": rows}
+        if not args.json:
+            _print_losses(args.vocabulary, losses)
+    if args.json:
+        print_json(document)
     return 1 if problems else 0
 
 
@@ -73,6 +84,14 @@ def _print(checked: int, problems: Sequence[Problem]) -> None:
         "no problems" if not rows else "1 problem" if len(rows) == 1 else f"{len(rows)} problems"
     )
     print(f"{checked} tasks and mixtures checked: {found}")
+
+
+def _print_losses(name: str, losses: "Sequence[VocabularyLoss]") -> None:
+    rows = [
+        (loss.task, round(100 * loss.unknown_share, 2), loss.collapsed_pairs) for loss in losses
+    ]
+    print(f"\nlost in vocabulary '{name}', of the templates' own characters:")
+    print(table(["task", "lost %", "pairs of templates made the same"], rows))
 
 
 # ---- cards -------------------------------------------------------------------------------------
@@ -129,6 +148,17 @@ def _overlap(one: Part, other: Part) -> bool:
     large = 10**9
     (a, b), (c, d) = (part.range(large, lambda message: None) for part in (one, other))
     return one.name == other.name and max(a, c) < min(b, d)
+
+
+# ---- vocabulary --------------------------------------------------------------------------------
+
+
+def _losses(specs: Sequence[TaskSpec], name: str) -> "list[VocabularyLoss]":
+    from flanmix.data.vocabulary import load_vocabulary
+    from flanmix.data.vocabulary_loss import vocabulary_loss
+
+    vocabulary = load_vocabulary(name)
+    return [vocabulary_loss(spec, vocabulary) for spec in specs]
 
 
 # ---- records -----------------------------------------------------------------------------------
