@@ -95,7 +95,6 @@ def _readable(text: str) -> str:
 # One record in ten is a habit of the dataset, which the card or its mapping can mend. What is rarer
 # is the world's ("Yahoo!" before a comma), and no card could be clean of it.
 _OFTEN = 0.1
-_RECORDS = 2000  # records of a split that are looked at: enough to see a share of a tenth
 
 _FIELD_FAULTS = tuple(
     (message, re.compile(pattern))
@@ -109,7 +108,7 @@ _FIELD_FAULTS = tuple(
 
 @dataclass(frozen=True)
 class _Joint:
-    """A place of a template, and the character that follows it."""
+    """A place of a template, and the character that follows it, if any."""
 
     template: int
     field: str
@@ -117,7 +116,7 @@ class _Joint:
 
 
 class RecordSpacing:
-    """Counts what reads unnaturally in the records of one split, field by field and place by place.
+    """Counts what reads unnaturally in records of one task, field by field and place by place.
 
     Args:
         spec: the records' task.
@@ -133,9 +132,7 @@ class RecordSpacing:
         self._records = 0
 
     def add(self, record: Record) -> None:
-        """Looks at a record, unless enough have been looked at."""
-        if self._records == _RECORDS:
-            return
+        """Looks at a record."""
         self._records += 1
         for name, text in record.fields.items():
             for message, pattern in _FIELD_FAULTS:
@@ -152,7 +149,7 @@ class RecordSpacing:
     def _look(self, name: str, text: str, shown: str) -> None:
         if text[-1:] and text[-1] in _STOP:
             for joint in self._joints.get(name, ()):
-                if joint.after in _STOP:
+                if joint.after and joint.after in _STOP:
                     what = f"puts '{joint.after}' after {{{name}}}, which ends with punctuation"
                     self._note(joint.template, what, _end(shown) + joint.after)
 
@@ -177,10 +174,8 @@ class RecordSpacing:
 def _joints(number: int, template: Template) -> Iterator[_Joint]:
     for _, text in _sides(template):
         for found in re.finditer(_PLACE, text):
-            after = text[found.end() : found.end() + 1]
-            if after:
-                yield _Joint(number, found.group()[1:-1], after)
+            yield _Joint(number, found.group()[1:-1], text[found.end() : found.end() + 1])
 
 
 def _end(text: str) -> str:
-    return text[-_CONTEXT:]
+    return " ".join(text.split(" ")[-2:])[-_EXAMPLE:]

@@ -134,6 +134,33 @@ def test_many_of_a_kind_are_counted(
     assert "47 more records" in found["problems"][-1]["message"]
 
 
+def test_what_reads_unnaturally_in_many_records_is_said_once(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {"premise": "It rains", "hypothesis": "it is wet."}  # a template has {hypothesis}?
+    records = [replace(record, fields=fields) for record in make_records(300)]
+    store_task(root, PLACE, tmp_path / "store", records)
+    code, found = check(capsys, "toy", "--store", str(tmp_path / "store"))
+    assert code == 1
+    (problem,) = found["problems"]
+    assert (problem["template"], problem["record"]) == (0, None)
+    assert problem["message"].startswith("puts '?' after {hypothesis}, which ends with punct")
+    assert problem["message"].endswith("in 300 of 300 records: 'is wet.?'")
+
+
+def test_a_vocabularys_loss_is_stated(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = check(capsys, "mix", "--vocabulary", "byte")
+    assert code == 0
+    rows = [{"task": "toy", "unknown_share": 0.0, "collapsed_pairs": 0}]
+    assert found["vocabulary"] == {"name": "byte", "tasks": rows}
+    assert list(found) == ["checked", "problems", "vocabulary"]
+    assert cli.main(["check", "toy", "--vocabulary", "byte"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "lost in vocabulary 'byte', of the templates' own characters:"
+    assert lines[-1].split() == ["toy", "0", "0"]
+    assert cli.main(["check", "toy", "--vocabulary", "gone.model"]) == 2
+
+
 def test_a_store_that_lacks_or_spoils_a_task(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

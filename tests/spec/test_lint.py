@@ -82,6 +82,39 @@ def test_fields_that_are_the_options_keep_a_promise(tmp_path: Path) -> None:
     assert lint_card(write_card(tmp_path, "mine/nli/toy", text)) == []
 
 
+def test_an_optional_field_that_all_templates_use(tmp_path: Path) -> None:
+    text = card(**{"metrics: [accuracy]": "metrics: [accuracy]\noptional: [premise]"})
+    (problem,) = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    says = "no template does without 'premise': records where optional fields are empty are lost"
+    assert problem.message == says
+    text = text.replace("templates:\n", 'templates:\n  - inputs: "So {hypothesis}?"\n')
+    assert lint_card(write_card(tmp_path, "mine/nli/toy", text)) == []
+
+
+def test_options_that_no_template_lists(tmp_path: Path) -> None:
+    texts = [
+        "{premise} So {hypothesis}?",
+        "Is it that {hypothesis}, if {premise}",
+        "{hypothesis} That is the claim, and the text is this. {premise} True?",
+    ]
+    listed = "".join(f'  - inputs: "{text}"\n' for text in texts)
+    first, after = CARD.format(name="toy").split("templates:\n")
+    inverted = after[after.index('  - inputs: "Write') :]
+    text = f"{first}templates:\n{listed}{inverted}"
+    (problem,) = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    assert problem.message.startswith("no template lists the options")
+    text = text.replace('True?"', 'Yes or no?"')
+    assert lint_card(write_card(tmp_path, "mine/nli/toy", text)) == []
+
+
+def test_options_that_are_listed_twice(tmp_path: Path) -> None:
+    text = card(add='"{premise} Is it {choices}: {hypothesis}\\n{options}"')
+    problems = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    assert [p.message for p in problems if p.template == 0] == [
+        "its input lists the options twice: {options} and {choices}"
+    ]
+
+
 def test_fewer_templates_than_the_collection(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_card(tmp_path, f"mine/nli/{name}")

@@ -1,22 +1,24 @@
 """The Flan 2021 cards: their wording."""
 
 import itertools
-import re
 from difflib import SequenceMatcher
 
 import pytest
 
 from flanmix.spec.card import read_yaml
 from flanmix.spec.catalogue import Catalogue
+from flanmix.spec.lint import lint_card
 from flanmix.spec.places import tasks_root
+from flanmix.spec.spacing import marked, without_names
 
 CATALOGUE = Catalogue([tasks_root()])
 NAMES = CATALOGUE.expand("flan2021")
 
 
-def as_t5_sees_it(text: str) -> str:
-    """White space collapsed: T5's vocabulary has no line break. Every field looks the same."""
-    return " ".join(re.sub(r"\{\w+\}", "{}", text).split())
+def texts_of(name: str) -> list[str]:
+    """A task's templates as a vocabulary without line breaks sees them."""
+    templates = CATALOGUE.task(name).templates
+    return [without_names(marked(t.render_inputs, t.input_fields)) for t in templates]
 
 
 def test_the_collection_has_every_cluster_of_the_paper():
@@ -26,22 +28,14 @@ def test_the_collection_has_every_cluster_of_the_paper():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_templates_differ_also_where_line_breaks_are_lost(name: str):
-    texts = [as_t5_sees_it(template.inputs) for template in CATALOGUE.task(name).templates]
-    for one, other in itertools.combinations(texts, 2):
-        alike = SequenceMatcher(None, one, other, autojunk=False).ratio()
-        assert alike < 0.7, f"{one!r} and {other!r}"
+def test_check_finds_nothing_in_its_wording(name: str):
+    assert lint_card(CATALOGUE.paths[name], expected=10) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_templates_vary_in_length_opening_and_ending(name: str):
-    texts = [as_t5_sees_it(template.inputs) for template in CATALOGUE.task(name).templates]
-    lengths = sorted(len(text) for text in texts)
+def test_lengths_vary_more_than_check_asks_for(name: str):
+    lengths = sorted(len(text) for text in texts_of(name))
     assert lengths[-1] >= 2.5 * lengths[0]
-    openings = {" ".join(re.findall(r"\w+|\{\}", text)[:2]).lower() for text in texts}
-    assert len(openings) >= 6
-    endings = {"field" if text.endswith("{}") else text[-1] for text in texts}
-    assert len(endings) >= 2
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,12 +52,7 @@ def test_options_are_asked_for_in_more_than_one_way(name: str):
 
 def test_no_template_is_another_datasets_with_words_replaced():
     datasets = [name for name in NAMES if "like" not in read_yaml(CATALOGUE.paths[name])]
-    texts = [
-        (name, as_t5_sees_it(template.inputs))
-        for name in datasets
-        for template in CATALOGUE.task(name).templates
-        if len(as_t5_sees_it(template.inputs)) > 30
-    ]
+    texts = [(name, text) for name in datasets for text in texts_of(name) if len(text) > 28]
     for (one, text), (other, theirs) in itertools.combinations(texts, 2):
         matcher = SequenceMatcher(None, text, theirs, autojunk=False)
         if one != other and matcher.real_quick_ratio() > 0.8 and matcher.quick_ratio() > 0.8:
