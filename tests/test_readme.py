@@ -7,31 +7,24 @@ from pathlib import Path
 import pytest
 
 from flanmix import cli
+from tests import pages
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def files() -> dict[str, str]:
-    """The files that the README shows: fenced blocks with `file=PATH`."""
-    blocks = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    return dict(blocks)
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory that holds the README's files."""
-    for name, text in files().items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
     monkeypatch.chdir(tmp_path)
+    for name, text in pages.files(README).items():
+        pages.write(name, text)
     monkeypatch.delenv("FLANMIX_TASKS", raising=False)
     return tmp_path
 
 
 def test_the_example_works(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(files()["tasks/mine/weather/umbrella.yaml"].splitlines()) < 40
+    assert len(pages.files(README)["tasks/mine/weather/umbrella.yaml"].splitlines()) < 40
     assert cli.main(["check", "umbrella", "rainy_days"]) == 0
     assert cli.main(["prepare", "umbrella", "--store", "store", "--json"]) == 0
     capsys.readouterr()
@@ -52,11 +45,9 @@ def test_the_example_works(here: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_its_commands_parse() -> None:
-    script = README.replace("\\\n", " ")
-    commands = re.findall(r"^flanmix (.+?)(?:\s+#.*)?$", script, re.MULTILINE)
+    commands = pages.commands(README)
     assert len(commands) >= 6
-    for command in commands:
-        verb, *argv = re.sub(r'["\']', "", command).split()
+    for verb, *argv in commands:
         cli.parse(verb, argv)
 
 

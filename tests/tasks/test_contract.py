@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from flanmix.data.render import render
 from flanmix.spec.canonical import canonicalize
 from flanmix.spec.catalogue import Catalogue
+from flanmix.spec.lint import lint_card
 from flanmix.spec.mixture import resolve
 from flanmix.spec.places import tasks_root
 from flanmix.spec.record import Record
@@ -35,6 +36,11 @@ def test_a_card_has_ten_templates_at_most_three_inverted(name: str):
     assert len({template.inputs for template in spec.templates}) == 10
     used = frozenset().union(*(template.fields for template in spec.templates))
     assert set(spec.fields) <= used, "a field that no template uses"
+
+
+@pytest.mark.parametrize("name", CATALOGUE.names())
+def test_check_finds_nothing_in_a_card(name: str):
+    assert lint_card(CATALOGUE.paths[name], expected=10) == []
 
 
 @pytest.mark.parametrize("name", CATALOGUE.names())
