@@ -1,20 +1,20 @@
 r"""Whether a text reads naturally where fields are put in: the spaces, and the punctuation.
 
     spacing_faults(Template("Q:{text}  Right ?"))
-    -> ["its input glues {text} to the punctuation before it: 'Q:{text}'",
-        "its input has two spaces in a row: '}  Right'",
-        "its input has a space before punctuation: 'Right ?'"]
+    -> ["its input has two spaces in a row: 'Q:{text}  Right'",
+        "its input has a space before punctuation: 'Right ?'",
+        "its input glues {text} to the punctuation before it: 'Q:{text}'"]
 
 What a card alone can't tell, records do: whether `{text}.` becomes `It rains..`. `RecordSpacing`
 looks at both sides of each place, and at the fields themselves, and names what comes often.
 
 The rules are those of languages that put spaces between words, and leave alone what others do: a
-no-break space before punctuation, as in French, and fields within a text of Chinese or Japanese.
+space before a colon, as in French, and fields within a text of Chinese or Japanese.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flanmix.spec.record import Record
@@ -29,23 +29,32 @@ _BLOCK = f"{PLACE}{OPTIONS}{_CLOSE}"
 # Latin, Greek and Cyrillic letters: others may have no spaces, or join particles to a name.
 _LETTER = "[0-9A-Za-z\u00c0-\u052f]"
 _STOP = ".,;:!?"
-_BEFORE_STOP = r"(?<=\S) +(?:[,;:!?)]|\.)(?=\s|\Z)"
+_Search = Callable[[str], re.Match[str] | None]
 
-_FAULTS = tuple(
-    (message, re.compile(pattern))
-    for message, pattern in (
-        ("begins or ends with white space", r"\A\s+|\s+\Z"),
-        ("has two spaces in a row", r"(?<=\S)[ \t]{2,}(?=\S)"),
-        ("has a space at the end of a line", r"[ \t]+(?=\n\S|\n\n)"),
-        ("has more than one empty line in a row", r"\n[ \t]*\n[ \t]*\n\s*"),
-        ("has a space before punctuation", _BEFORE_STOP),
-        ("has a space after a bracket", r"\( +"),
-        ("glues {} to a word", f"{_LETTER}{_PLACE}|{_PLACE}{_LETTER}"),
-        ("glues {} to the punctuation before it", f"[{_STOP})]{_PLACE}"),
-        ("has no space between {}", f"{_PLACE}{_PLACE}"),
-        ("starts the list of options in the middle of a word or a mark", f"(?<=\\S){_BLOCK}"),
-        ("goes on in the line of the last option", f"{_BLOCK}[ \\t]*[^\\s]"),
-    )
+
+def _search(pattern: str) -> _Search:
+    return re.compile(pattern).search
+
+
+def _before_stop(text: str) -> re.Match[str] | None:
+    """A space before punctuation; before the marks that French sets apart, in plain ASCII only."""
+    marks = "[,;:!?)]" if _readable(text).isascii() else "[,)]"
+    return re.search(rf"(?<=\S) +(?:{marks}|\.)(?=\s|\Z)", text)
+
+
+_AT_THE_ENDS = r"\A\s+|(?<!\s)\s+\Z"
+_FAULTS: tuple[tuple[str, _Search], ...] = (
+    ("begins or ends with white space", _search(_AT_THE_ENDS)),
+    ("has two spaces in a row", _search(r"(?<=\S)[ \t]{2,}(?=\S)")),
+    ("has a space at the end of a line", _search(r"(?<![ \t])[ \t]+(?=\n\S|\n\n)")),
+    ("has more than one empty line in a row", _search(r"\n[ \t]*\n[ \t]*\n")),
+    ("has a space before punctuation", _before_stop),
+    ("has a space after a bracket", _search(r"\( ")),
+    ("glues {} to a word", _search(f"{_LETTER}{_PLACE}|{_PLACE}{_LETTER}")),
+    ("glues {} to the punctuation before it", _search(f"[{_STOP})]{_PLACE}")),
+    ("has no space between {}", _search(f"{_PLACE}{_PLACE}")),
+    ("glues the list of options to what is before it", _search(f"(?<=\\S){_BLOCK}")),
+    ("goes on in the line of the last option", _search(f"{_BLOCK}[ \\t]*[^\\s]")),
 )
 _CONTEXT = 12  # characters shown at both sides of a fault
 _EXAMPLE = 80
@@ -70,8 +79,8 @@ def spacing_faults(template: Template) -> list[str]:
     """Returns what reads unnaturally in a template, whatever its records; each kind once."""
     messages = []
     for side, text in _sides(template):
-        for message, pattern in _FAULTS:
-            if found := pattern.search(text):
+        for message, search in _FAULTS:
+            if found := search(text):
                 places = " and ".join(re.findall(_PLACE, found.group()))
                 what = message.replace("{}", places or "a field")
                 messages.append(_readable(f"its {side} {what}: '{_around(text, found)}'"))
@@ -83,7 +92,7 @@ def _around(text: str, found: re.Match[str]) -> str:
     start = max(text.rfind(" ", 0, max(found.start() - 1, 0)) + 1, found.start() - _CONTEXT)
     end = text.find(" ", found.end() + 1)
     end = min(len(text) if end < 0 else end, found.end() + _CONTEXT)
-    return text[start:end].replace("\n", "\\n")
+    return text[start:end].strip().replace("\n", "\\n")
 
 
 def _readable(text: str) -> str:
@@ -96,14 +105,14 @@ def _readable(text: str) -> str:
 # is the world's ("Yahoo!" before a comma), and no card could be clean of it.
 _OFTEN = 0.1
 
-_FIELD_FAULTS = tuple(
-    (message, re.compile(pattern))
-    for message, pattern in (
-        ("begins or ends with white space", r"\A\s+|\s+\Z"),
-        ("has two spaces in a row", r"(?<=\S) {2,}(?=\S)"),
-        ("has a space before punctuation", _BEFORE_STOP),
-    )
+_FIELD_FAULTS: tuple[tuple[str, _Search], ...] = (
+    ("begins or ends with white space", _search(_AT_THE_ENDS)),
+    ("has two spaces in a row", _search(r"(?<=\S) {2,}(?=\S)")),
+    ("has a space before punctuation", _before_stop),
 )
+
+
+_Fault = tuple[int | None, str]  # template, message
 
 
 @dataclass(frozen=True)
@@ -127,48 +136,54 @@ class RecordSpacing:
         for number, template in enumerate(spec.templates):
             for joint in _joints(number, template):
                 self._joints.setdefault(joint.field, []).append(joint)
-        self._seen: Counter[int | str] = Counter()
-        self._faults: dict[tuple[int | None, str], list[str]] = {}
+        self._counts: Counter[_Fault] = Counter()
+        self._examples: dict[_Fault, str] = {}
         self._records = 0
 
     def add(self, record: Record) -> None:
         """Looks at a record."""
         self._records += 1
-        for name, text in record.fields.items():
-            for message, pattern in _FIELD_FAULTS:
-                if found := pattern.search(text):
-                    self._note(None, f"field '{name}' {message}", _around(text, found))
-            self._look(name, text, text)
-        if record.answers:
-            self._look(ANSWER, record.answers[0], record.answers[0])
-        if record.options:
-            sentence = choices_sentence(record.options)
-            self._look(CHOICES, record.options[-1], sentence)
-            self._look_at_choices(record.options, sentence)
-
-    def _look(self, name: str, text: str, shown: str) -> None:
-        if text[-1:] and text[-1] in _STOP:
-            for joint in self._joints.get(name, ()):
-                if joint.after and joint.after in _STOP:
-                    what = f"puts '{joint.after}' after {{{name}}}, which ends with punctuation"
-                    self._note(joint.template, what, _end(shown) + joint.after)
-
-    def _look_at_choices(self, options: Sequence[str], sentence: str) -> None:
-        if any(option[-1:] and option[-1] in _STOP for option in options[:-1]):
-            for joint in self._joints.get(CHOICES, ()):
-                what = "lists in a sentence options that end with punctuation: use {options}"
-                self._note(joint.template, what, sentence)
-
-    def _note(self, template: int | None, what: str, example: str) -> None:
-        self._faults.setdefault((template, what), []).append(example[:_EXAMPLE])
+        faults = dict(self._of(record))
+        self._counts.update(faults.keys())
+        for fault, example in faults.items():
+            self._examples.setdefault(fault, example[:_EXAMPLE])
 
     def problems(self) -> list[tuple[int | None, str]]:
         """Returns (template, message) of what was seen in many of the records."""
         return [
-            (template, f"{what}, in {len(seen)} of {self._records} records: '{seen[0]}'")
-            for (template, what), seen in self._faults.items()
-            if len(seen) >= _OFTEN * self._records
+            (
+                template,
+                f"{what}, in {count} of {self._records} records: "
+                f"'{self._examples[template, what]}'",
+            )
+            for (template, what), count in self._counts.items()
+            if count >= _OFTEN * self._records
         ]
+
+    def _of(self, record: Record) -> Iterator[tuple[_Fault, str]]:
+        """What is wrong with a record, each with its text."""
+        for name, text in record.fields.items():
+            for message, search in _FIELD_FAULTS:
+                if found := search(text):
+                    yield (None, f"field '{name}' {message}"), _around(text, found)
+            yield from self._at(name, text)
+        for answer in record.answers[:1]:
+            yield from self._at(ANSWER, answer)
+        if record.options:
+            sentence = choices_sentence(record.options)
+            yield from self._at(CHOICES, sentence)
+            if any(option.endswith(tuple(_STOP)) for option in record.options[:-1]):
+                what = "lists in a sentence options that end with punctuation: use {options}"
+                for joint in self._joints.get(CHOICES, ()):
+                    yield (joint.template, what), sentence
+
+    def _at(self, name: str, text: str) -> Iterator[tuple[_Fault, str]]:
+        """Marks of templates right after a text that ends with one."""
+        if text.endswith(tuple(_STOP)):
+            for joint in self._joints.get(name, ()):
+                if joint.after and joint.after in _STOP:
+                    what = f"puts '{joint.after}' after {{{name}}}, which ends with punctuation"
+                    yield (joint.template, what), _end(text) + joint.after
 
 
 def _joints(number: int, template: Template) -> Iterator[_Joint]:

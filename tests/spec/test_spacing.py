@@ -29,6 +29,7 @@ from tests.spec.texts import TEXTS, template_of
         "{{{text}}} is JSON: {{ [ ]}}",
         "def f():\n    return {text}",
         "Est-ce vrai\u00a0? {text}",
+        "En français : {text}",
         "请把{text}翻译成英文。",
         "{text}-year-old",
         "{text} =",
@@ -57,7 +58,7 @@ def test_natural_text_is_left_alone(text: str) -> None:
         ("{text}\n\n\nIs it?", "more than one empty line in a row"),
         ("{text} Is it?\n", "begins or ends with white space"),
         (" {text} Is it?", "begins or ends with white space"),
-        ("{text} ({options}", "starts the list of options in the middle of"),
+        ("{text} ({options}", "glues the list of options to what is before it"),
         ("{text}\n{options} Choose.", "goes on in the line of the last option"),
         ("{text}\n{options}.", "goes on in the line of the last option"),
     ],
@@ -133,6 +134,21 @@ def test_a_field_by_itself(spec: TaskSpec, text: str, says: str) -> None:
     ((template, message),) = seen(spec, text)
     assert template is None
     assert says in message
+
+
+def test_marks_that_other_languages_set_apart(spec: TaskSpec) -> None:
+    assert seen(spec, "Où est la gare ? Là") == []
+    assert "'gare , là'" in seen(spec, "Où est la gare , là")[0][1]
+
+
+def test_a_field_that_is_used_twice_is_one_fault(spec: TaskSpec) -> None:
+    twice = replace(spec, templates=(Template("{premise}. {premise}. {hypothesis}"),))
+    ((_, message),) = seen(twice, "It rains.", "It rains")
+    assert "in 1 of 2 records" in message
+
+
+def test_a_megabyte_of_spaces_takes_no_time(spec: TaskSpec) -> None:
+    assert len(seen(spec, "It" + " " * 10**6 + "rains" + " " * 10**6)) == 2
 
 
 def test_sentences_are_no_choices(spec: TaskSpec) -> None:
