@@ -68,7 +68,8 @@ nav li a { display: block; padding: .28rem 0; overflow-wrap: anywhere; }
   padding: .6rem .7rem; border: 1px solid var(--line); border-radius: 8px;
   background: var(--card); }
 .number { color: var(--soft); font-variant-numeric: tabular-nums; grid-area: 1 / 1;
-  text-decoration: none; }
+  text-decoration: none; justify-self: start; align-self: start; }
+.template:has(:target) { border-color: var(--soft); }
 .text, .inverted { grid-column: 2; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 0; }
 .target { border-top: 1px dashed var(--line); padding-top: .3rem; }

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def canonical(raw: dict[str, Any]) -> dict[str, Any] | None:
-    """The four answers, and the number of the right one; nothing if there are more or fewer.
+    """The four answers, also in one line, and the right one's number; nothing if there aren't four.
 
     The key is a letter's number among A to E. It is looked up among the letters of this question,
     which need not start with A.
@@ -14,6 +14,7 @@ def canonical(raw: dict[str, Any]) -> dict[str, Any] | None:
         return None
     return {
         "question": raw["question"],
+        "listed": " / ".join(choices["text"]),
         "options": choices["text"],
         "answer": choices["label"].index(raw["answerKey"]),
     }
