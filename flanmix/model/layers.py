@@ -135,9 +135,16 @@ def _matmul_backward(out, dtype, saved, dy_BTF):
     x_BTD, w_DF = saved
     dy_BTF = dy_BTF.astype(x_BTD.dtype)
     dx_BTD = jnp.einsum("btf,df->btd", dy_BTF, w_DF, out_sharding=spec_of(x_BTD))
-    # JAX's own rule computes the transpose of this. On a CPU that writes dy transposed, which costs
-    # more than the product.
-    dw_DF = jnp.einsum("btd,btf->df", x_BTD, dy_BTF, out_sharding=spec_of(w_DF))
+    # A CPU transposes the left side of this product, and what computes that side writes it
+    # transposed, which can cost more than the product. So the narrower side goes left; JAX's own
+    # rule has dy there, and the barrier keeps XLA from turning the product round again.
+    out_DF = spec_of(w_DF)
+    if x_BTD.shape[-1] <= dy_BTF.shape[-1]:
+        dw_DF = jnp.einsum("btd,btf->df", x_BTD, dy_BTF, out_sharding=out_DF)
+    else:
+        out_FD = None if out_DF is None else P(*reversed(out_DF))
+        dw_FD = jnp.einsum("btf,btd->fd", dy_BTF, x_BTD, out_sharding=out_FD)
+        dw_DF = jax.lax.optimization_barrier(dw_FD).T
     return dx_BTD, dw_DF
 
 
