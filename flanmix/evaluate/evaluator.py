@@ -14,7 +14,6 @@ name is computed once, in the union of their templates.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +49,7 @@ class EvalTask:
         split: which records.
         limit: how many of them, drawn once and for all; None for all.
         groups: the groups that it belongs to, each with its templates.
-        seen: `task` if the model was trained on it, `cluster` if on another task of its cluster.
+        seen: what of it the model has been trained on.
 
     Raises:
         ValueError: for no template, or an inverted one.
@@ -61,7 +60,7 @@ class EvalTask:
     split: str = "test"
     limit: int | None = None
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    seen: Seen = ""
+    seen: Seen = "unknown"
 
     def __post_init__(self) -> None:
         forward = self.spec.forward_templates
@@ -91,7 +90,7 @@ _Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, _Answered]]
 def plan(
     groups: Mapping[str, Mixture],
     limit: int | None = None,
-    trained: Mapping[str, str] = MappingProxyType({}),
+    trained: Mapping[str, str] | None = None,
 ) -> list[EvalTask]:
     """Works out what to score for groups of tasks: each mixture's tasks and templates, once.
 
@@ -100,7 +99,7 @@ def plan(
     Args:
         groups: mixtures by the name of their group.
         limit: most records of a task.
-        trained: tasks that the model has been trained on, with their clusters.
+        trained: tasks that the model has been trained on, with their clusters; None if unknown.
 
     Raises:
         UserError: for a task that has neither split, or only inverted templates here.
@@ -118,13 +117,20 @@ def plan(
             split = next((s for s in ("test", "validation") if spec.splits.get(s)), None)
             if split is None:
                 raise UserError(f"task '{spec.name}' has neither a test nor a validation split")
-            known = spec.cluster in trained.values()
-            seen: Seen = "task" if spec.name in trained else "cluster" if known else ""
-            task = tasks.get(spec.name) or EvalTask(spec, forward, split, limit, seen=seen)
+            new = EvalTask(spec, forward, split, limit, seen=_seen(spec, trained))
+            task = tasks.get(spec.name) or new
             union = tuple(sorted({*task.templates, *forward}))
             named = {**task.groups, group: forward}
             tasks[spec.name] = replace(task, templates=union, groups=named)
     return [tasks[name] for name in sorted(tasks)]
+
+
+def _seen(spec: TaskSpec, trained: Mapping[str, str] | None) -> Seen:
+    if trained is None:
+        return "unknown"
+    if spec.name in trained:
+        return "task"
+    return "cluster" if spec.cluster in trained.values() else ""
 
 
 def evaluate(

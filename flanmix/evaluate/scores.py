@@ -23,7 +23,7 @@ import numpy as np
 
 Figures = Mapping[str, float]
 # What of a task the model has been trained on: nothing, another task of its cluster, the task.
-Seen = Literal["", "cluster", "task"]
+Seen = Literal["", "cluster", "task", "unknown"]
 FILE = "scores.json"
 FOLDER = "scores"  # in a run's folder: each evaluation's scores, by step
 
@@ -82,7 +82,7 @@ class TaskScores:
     templates: Mapping[int, Figures]
     baseline: Figures
     trimmed: float = 0.0
-    seen: Seen = ""
+    seen: Seen = "unknown"
     best: Best | None = None
 
     def mean(self, templates: Iterable[int] | None = None) -> dict[str, float]:

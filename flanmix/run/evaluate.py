@@ -27,7 +27,7 @@ from flanmix.run.scoring import planned
 from flanmix.run.settings import Run
 from flanmix.run.table import print_json, table
 
-_SEEN = {"": "", "cluster": "its cluster", "task": "the task"}
+_SEEN = {"": "", "cluster": "its cluster", "task": "the task", "unknown": "unknown"}
 
 
 def main(args: argparse.Namespace) -> int:

@@ -74,17 +74,17 @@ def run_record(
 def _trained_before(run: Run) -> dict[str, str]:
     """Tasks that the parameters had been trained on before this run, with their clusters."""
     if saved_steps(run.folder / "checkpoints"):
-        return trained_tasks(run.folder)
-    return trained_tasks(Path(run.initialize_from)) if run.initialize_from else {}
+        return trained_tasks(run.folder) or {}
+    return (trained_tasks(Path(run.initialize_from)) or {}) if run.initialize_from else {}
 
 
-def trained_tasks(source: Path) -> dict[str, str]:
-    """Tasks that a checkpoint's model has been trained on, with their clusters; none if unknown.
+def trained_tasks(source: Path) -> dict[str, str] | None:
+    """Tasks that a checkpoint's model has been trained on, with their clusters; None if unknown.
 
     Raises:
         UserError: there is no checkpoint.
     """
-    return load_run(source).get("trained", {})
+    return load_run(source).get("trained")
 
 
 def vocabulary_digest(vocabulary: Vocabulary) -> str:

@@ -188,6 +188,14 @@ def _tasks(report: "Report") -> str:
     )
 
 
+_SEEN = {
+    "": " · unseen cluster",
+    "cluster": " · trained on its cluster",
+    "task": "",
+    "unknown": "",
+}
+
+
 def _task_row(
     name: str,
     task: Mapping[str, Any],
@@ -210,8 +218,7 @@ def _task_row(
         shade = "" if value is None or not task["primary"] else _shade(value)
         cells.append(f'<td class="cell{chosen}"{shade}>{_figure(value)}</td>')
     label = f"{escape(task['cluster'].replace('_', ' '))} · {escape(key)}"
-    if task["seen"] != "task":
-        label += " · trained on its cluster" if task["seen"] else " · unseen cluster"
+    label += _SEEN[task["seen"]]
     if task["trimmed"]:
         label += f" · {task['trimmed']:.0f}% of inputs cut"
     return f"<tr><th>{escape(name)}<small>{label}</small></th>{''.join(cells)}</tr>"

@@ -36,7 +36,7 @@ class _Ended(Exception):
 
 
 class Scoring:
-    """The evaluations of one run, which are none if it names no groups."""
+    """The evaluations of one run; without tasks, none is ever due."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Scoring:
         self._vocabulary = vocabulary
         self._graph = graph
         self._preemption = preemption
-        self._tasks = tasks if run.evaluation.groups else ()
+        self._tasks = tasks
 
     def due(self, step: int) -> bool:
         """Whether the model of this step is to be evaluated, and has not been."""
@@ -116,13 +116,13 @@ class Scoring:
         return self._run.folder / FOLDER / f"{step:09d}.json"
 
 
-def planned(run: Run, store: Store, trained: Mapping[str, str]) -> list[EvalTask]:
+def planned(run: Run, store: Store, trained: Mapping[str, str] | None) -> list[EvalTask]:
     """Returns what the run's groups of evaluation hold; its mixture where there are none.
 
     Args:
         run: the run.
         store: where the tasks are prepared.
-        trained: tasks that the model has been trained on, with their clusters.
+        trained: tasks that the model has been trained on, with their clusters; None if unknown.
 
     Raises:
         UserError: a mixture is unknown, or a task is not prepared and ALLOW_MISSING is not set.

@@ -66,7 +66,8 @@ def train(run: Run, text: str) -> int:
         # model and optimizer
         learner = build_learner(run, data.mixture)
         record = run_record(run, data.mixture, data.absent, data.vocabulary, text)
-        tasks = planned(run, data.store, record["trained"])
+        wanted = run.evaluation.groups
+        tasks = planned(run, data.store, record["trained"]) if wanted else []
         scoring = Scoring(run, tasks, data.store, data.vocabulary, learner.graph, preemption)
         # restore
         prepare_folder(run.folder, text)

@@ -85,6 +85,25 @@ def test_groups_look_at_their_own_templates(store):
     assert scores.tasks["fixed"].mean()["accuracy"] == 50.0
 
 
+@pytest.mark.parametrize(
+    ("trained", "seen"),
+    [
+        (None, {"fixed": "unknown", "copied": "unknown"}),
+        ({}, {"fixed": "", "copied": ""}),
+        ({"fixed": "{cluster}"}, {"fixed": "task", "copied": "cluster"}),
+        ({"gone": "elsewhere"}, {"fixed": "", "copied": ""}),
+    ],
+)
+def test_scores_say_what_the_model_was_trained_on(store, trained, seen):
+    members = mixture("train", ["fixed", "copied"])
+    cluster = members.tasks[0].spec.cluster
+    if trained is not None:
+        trained = {name: place.format(cluster=cluster) for name, place in trained.items()}
+    scores = evaluate(Oracle(), plan({"all": members}, trained=trained), store)
+    assert {name: scores.tasks[name].seen for name in seen} == seen
+    assert scores.to_json()["details"]["fixed"]["seen"] == seen["fixed"]
+
+
 def test_baselines_are_the_majority_and_the_copied_field(store):
     scores = evaluate(Oracle(), all_tasks(), store)
     assert scores.tasks["fixed"].baseline["accuracy"] == 50.0

@@ -144,6 +144,7 @@ def test_a_checkpoint_is_evaluated_and_asked_without_tensorflow(trained):
     assert scores["details"]["parity"]["best"]["template"] in (0, 1)
     assert scores["details"]["parity"]["baseline"] == {"accuracy": 50.0}
     assert partial["missing"] == ["unprepared"]
+    assert {task["seen"] for task in scores["details"].values()} == {"task"}
     assert partial["tasks"] == scores["tasks"]
     assert [text["prompt"] for text in texts] == [
         "Is 3 odd?",

@@ -132,6 +132,14 @@ def test_parameters_come_from_another_run(straight, workplace, train):
     assert_equal(params_of(workplace, "from"), params_of(workplace, "straight"))
 
 
+def test_what_earlier_runs_trained_on_is_not_forgotten(straight, workplace, train):
+    for run_dir, source, task in (("first", "straight", "shout"), ("second", "first", "first")):
+        code, said = train(run_dir, f"INITIALIZE_FROM={source}", f"MIXTURE={task}", "STEPS=0")
+        assert code == 0, said.err
+    every = dict.fromkeys(("repeat", "shout", "first"), "letters")
+    assert load_run(workplace.folder / "second")["trained"] == every
+
+
 def test_a_missing_parameter_needs_leave(straight, workplace, train):
     tied = "T5Config.tied_head=True"
     code, said = train("tied", "INITIALIZE_FROM=straight", tied, "STEPS=1")
