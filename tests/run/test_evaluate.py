@@ -189,8 +189,9 @@ def test_mistakes_are_one_line(trained, verb):
 
 def test_scores_are_shown_as_a_table(tmp_path):
     store = prepare(tmp_path)
-    tasks = plan({"all": mixture("all", ["own", "several"])})
+    tasks = plan({"all": mixture("all", ["own", "several"])}, trained={"several": "sums"})
     text = shown(evaluate(Oracle(wrong=[1]), tasks, store))
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
     assert lines["own"][1:5] == ["choosing", "accuracy", "66.67", "50"]
+    assert "the task" in " ".join(lines["several"])
     assert "mean over 2 tasks" in text
