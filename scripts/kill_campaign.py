@@ -1,7 +1,7 @@
 """Kills a training run again and again, and compares what comes out with a run that nobody killed.
 
-    python scripts/kill_campaign.py                       # ten SIGKILLs, the quickstart, 60 steps
-    python scripts/kill_campaign.py --kills 3 --steps 30 --folder /data/campaign
+    python scripts/kill_campaign.py                       # ten SIGKILLs, the quickstart, 400 steps
+    python scripts/kill_campaign.py --kills 3 --steps 100 --folder /data/campaign
 
 Both runs are processes of their own. The killed one is started again after every SIGKILL, which
 falls at a random moment of its life: while it imports, compiles, trains, or writes a checkpoint. In
@@ -34,7 +34,7 @@ def main() -> int:
         "--folder", type=Path, help="where to work; a temporary folder if not given"
     )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--checkpoint_every", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -67,18 +67,23 @@ def train(args: argparse.Namespace, folder: Path, name: str) -> list[str]:
 
 
 def kill_and_resume(args: argparse.Namespace, folder: Path, whole: float) -> None:
-    """Starts the run, and kills it at a random moment, until it has died often enough."""
+    """Starts the run, and kills it at a random moment, until it has died often enough.
+
+    A start lives for at most 0.3 of the whole run's time, much of which it spends on starting; should
+    the run come to its end all the same, its kills do not count.
+    """
     moments = random.Random(args.seed)
     kills = 0
     while kills < args.kills:
         log = (folder / "killed.log").open("w")
         process = subprocess.Popen(train(args, folder, "killed"), stdout=log, stderr=log)
-        moment = moments.uniform(0.2, 1.0) * whole
+        moment = moments.uniform(0.05, 0.3) * whole
         try:
             if process.wait(timeout=moment):
                 sys.exit(f"the run failed by itself: see {log.name}")
             print("  it came to its end first: beginning anew")
             shutil.rmtree(folder / "killed")
+            kills = 0
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
