@@ -69,7 +69,7 @@ def train(args: argparse.Namespace, folder: Path, name: str) -> list[str]:
 def kill_and_resume(args: argparse.Namespace, folder: Path, whole: float) -> None:
     """Starts the run, and kills it at a random moment, until it has died often enough.
 
-    A start lives for at most 0.3 of the whole run's time, much of which it spends on starting; should
+    A start lives for at most 0.3 of the whole run's time, and much of that is starting; should
     the run come to its end all the same, its kills do not count.
     """
     moments = random.Random(args.seed)
