@@ -207,7 +207,9 @@ class _ClampedSplits(dict[str, str]):
             where = self._data_dir or tfds.core.constants.DATA_DIR
             reason = f"can't be made: {_brief(error)}"
             way_out = "give its folder with --data_dir"
-            if by_hand:
+            if by_hand and "Manual directory" in str(
+                error
+            ):  # some of WMT's files want it, some do not
                 reason = "its files have to be fetched by hand"
                 way_out = f"put them into {where}/downloads/manual: {' '.join(by_hand.split())}"
             raise UserError(
