@@ -1,6 +1,6 @@
 """Kills a training run again and again, and compares what comes out with a run that nobody killed.
 
-    python scripts/kill_campaign.py                       # ten SIGKILLs, the quickstart, 400 steps
+    python scripts/kill_campaign.py                       # ten SIGKILLs, the quickstart, 700 steps
     python scripts/kill_campaign.py --kills 3 --steps 100 --folder /data/campaign
 
 Both runs are processes of their own. The killed one is started again after every SIGKILL, which
@@ -34,7 +34,7 @@ def main() -> int:
         "--folder", type=Path, help="where to work; a temporary folder if not given"
     )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--checkpoint_every", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -69,7 +69,7 @@ def train(args: argparse.Namespace, folder: Path, name: str) -> list[str]:
 def kill_and_resume(args: argparse.Namespace, folder: Path, whole: float) -> None:
     """Starts the run, and kills it at a random moment, until it has died often enough.
 
-    A start lives for at most 0.3 of the whole run's time, and much of that is starting; should
+    A start lives for at most 0.2 of the whole run's time, and much of that is starting; should
     the run come to its end all the same, its kills do not count.
     """
     moments = random.Random(args.seed)
@@ -77,7 +77,7 @@ def kill_and_resume(args: argparse.Namespace, folder: Path, whole: float) -> Non
     while kills < args.kills:
         log = (folder / "killed.log").open("w")
         process = subprocess.Popen(train(args, folder, "killed"), stdout=log, stderr=log)
-        moment = moments.uniform(0.05, 0.3) * whole
+        moment = moments.uniform(0.05, 0.2) * whole
         try:
             if process.wait(timeout=moment):
                 sys.exit(f"the run failed by itself: see {log.name}")
