@@ -143,7 +143,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--synthetic", type=int, default=0, help="number of made-up tasks instead")
     parser.add_argument("--vocabulary", default="pocket")
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--inputs_length", type=int, default=256)
+    parser.add_argument("--inputs_length", type=int, default=216)
     parser.add_argument("--targets_length", type=int, default=32)
     parser.add_argument("--architecture", default="encoder_decoder")
     parser.add_argument("--no_packing", action="store_true")
