@@ -11,7 +11,6 @@ records are drawn, not which. On the other side is each task's test split, or it
 where it has no test split.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -88,14 +87,8 @@ _Splits = Sequence[tuple[TaskSpec, str]]
 
 
 def _training(name: str, catalogue: Catalogue) -> _Splits:
-    """The tasks that a mixture trains on, each with its split."""
+    """The tasks that a mixture trains on, each with its split; its card names the others."""
     specs = [catalogue.task(task) for task in catalogue.expand(name)]
-    without = [spec.name for spec in specs if not spec.splits.get("train")]
-    if len(without) == len(specs):
-        raise UserError(f"nothing in '{name}' has a training split: there is nothing to compare")
-    if without:
-        message = "without a training split, and so not compared"
-        print(f"flanmix: {message}: {', '.join(without)}", file=sys.stderr)
     return [(spec, "train") for spec in specs if spec.splits.get("train")]
 
 

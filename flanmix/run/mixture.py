@@ -13,7 +13,7 @@ with OTHER's test records (flanmix/run/against.py).
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,15 +75,24 @@ class TaskCard:
 
 @dataclass(frozen=True)
 class MixtureCard:
-    """The whole card; `vocabulary` is None where no tokens were measured.
+    """The whole card.
 
-    `against` is None where nothing was compared.
+    Attributes:
+        name: the mixture.
+        tasks: what a run with this store trains on; all of it where nothing is prepared yet.
+        total_rate: the sum of their rates.
+        vocabulary: what tokens were measured in; None where none were.
+        absent: names of the tasks that are not prepared, where others are.
+        for_evaluation: names of the tasks that have no training split.
+        against: None where nothing was compared.
     """
 
     name: str
     tasks: tuple[TaskCard, ...]
     total_rate: float
     vocabulary: str | None
+    absent: tuple[str, ...] = ()
+    for_evaluation: tuple[str, ...] = ()
     against: "Against | None" = None
 
     @property
@@ -117,11 +126,8 @@ def main(args: argparse.Namespace) -> int:
             _write(args.html, page(card))  # what can't be written is said now, not in minutes
         against = measure_against(args.name, args.against, catalogue, store)
         card = replace(card, against=against)
-    absent = sum(task.examples is None for task in card.tasks)
-    if absent:
-        way_out = f"flanmix prepare {args.name} --store DIR, then look with --store DIR"
-        message = f"{absent} of {len(card.tasks)} tasks are not prepared, so their rates and shares"
-        print(f"flanmix: {message} are not yet what they will be; {way_out}", file=sys.stderr)
+    for message in _warnings(card):
+        print(f"flanmix: {message}", file=sys.stderr)
     if args.html is not None:
         _write(args.html, page(card))
         print(f"flanmix: wrote {args.html}", file=sys.stderr)
@@ -137,6 +143,16 @@ def _write(path: str, text: str) -> None:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from None
+
+
+def _warnings(card: MixtureCard) -> Iterator[str]:
+    way_out = f"flanmix prepare {card.name} --store DIR, then look with --store DIR"
+    if card.for_evaluation:
+        yield f"without a training split, and not on the card: {', '.join(card.for_evaluation)}"
+    if card.absent:
+        yield f"not prepared, and not on the card: {', '.join(card.absent)}; {way_out}"
+    if any(task.examples is None for task in card.tasks):
+        yield f"nothing is prepared, so rates and shares are not yet what they will be; {way_out}"
 
 
 def _open(folder: str | None) -> "Store | None":
@@ -159,24 +175,42 @@ def make_card(
         catalogue: where it is looked up.
         store: where its records are counted and measured, or None.
         vocabulary: name of the vocabulary that tokens are measured in.
+
+    Raises:
+        UserError: an unknown name, or no task with a training split.
     """
 
     def count(spec: TaskSpec) -> int | None:
         return store.count(spec, "train") if store is not None else None
 
-    mixture = resolve(catalogue.mixture(name), catalogue, count)
-    caps = _caps(name, catalogue)
-    tasks = [_task_card(task, mixture, caps.get(task.spec.name)) for task in mixture.tasks]
-    if store is None or not any(task.examples for task in mixture.tasks):
-        return MixtureCard(name, tuple(tasks), mixture.total_rate, None)
+    whole = resolve(catalogue.mixture(name), catalogue, count)
+    trained = whole.only(lambda task: task.spec.splits.get("train"))
+    if not trained.tasks:
+        raise UserError(f"mixture '{name}' has no task with a training split: nothing to train on")
+    prepared = trained.only(lambda task: task.examples is not None)
+    mixture = prepared if prepared.tasks else trained
+    card = MixtureCard(
+        name=name,
+        tasks=_task_cards(mixture, _caps(name, catalogue)),
+        total_rate=mixture.total_rate,
+        vocabulary=None,
+        absent=tuple(sorted(set(trained.names) - set(mixture.names))),
+        for_evaluation=tuple(sorted(set(whole.names) - set(trained.names))),
+    )
+    if store is None or not prepared.tasks:
+        return card
     from flanmix.data.vocabulary import load_vocabulary
 
     loaded = load_vocabulary(vocabulary)
     measured = [
-        _measured(card, task, store, loaded)
-        for card, task in zip(tasks, mixture.tasks, strict=True)
+        _measured(line, task, store, loaded)
+        for line, task in zip(card.tasks, mixture.tasks, strict=True)
     ]
-    return MixtureCard(name, _with_shares(measured), mixture.total_rate, vocabulary)
+    return replace(card, tasks=_with_shares(measured), vocabulary=vocabulary)
+
+
+def _task_cards(mixture: Mixture, caps: Mapping[str, int]) -> tuple[TaskCard, ...]:
+    return tuple(_task_card(task, mixture, caps.get(task.spec.name)) for task in mixture.tasks)
 
 
 def _task_card(task: MixtureTask, mixture: Mixture, cap: int | None) -> TaskCard:

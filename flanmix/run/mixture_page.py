@@ -89,7 +89,12 @@ def _totals(card: "MixtureCard") -> str:
         share = 100 * (card.unknown_share or 0.0)
         figures.append((f"unknown tokens ({escape(card.vocabulary)})", f"{share:.3g}%"))
     items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)
-    return f'<dl class="totals">{items}</dl>'
+    notes = [
+        ("Not prepared, and not in these figures", card.absent),
+        ("Without a training split", card.for_evaluation),
+    ]
+    lines = "".join(f"<p>{note}: {escape(', '.join(names))}.</p>" for note, names in notes if names)
+    return f'<dl class="totals">{items}</dl>{lines}'
 
 
 def _clusters(card: "MixtureCard") -> str:

@@ -93,7 +93,7 @@ def test_a_task_without_training_records_is_said(
     argv = ["mixture", "tested", "--against", "bare", "--store", store]
     assert cli.main(argv) == 0
     out, err = capsys.readouterr()
-    assert "flanmix: without a training split, and so not compared: bare" in err
+    assert "flanmix: without a training split, and not on the card: bare" in err
     assert "no pair of tasks shares 8 words in a row" in out
 
 
@@ -131,7 +131,7 @@ def test_without_against_the_document_has_no_such_key(
         (["both", "--against", "late", "--store", "{}"], "late; run: flanmix prepare late"),
         (["mine", "--against", "fox", "--store", "{}"], "late; run: flanmix prepare mine"),
         (["both", "--against", "unseen", "--store", "{}"], "neither a test nor a validation"),
-        (["bare", "--against", "fox", "--store", "{}"], "nothing in 'bare' has a training split"),
+        (["bare", "--against", "fox", "--store", "{}"], "'bare' has no task with a training split"),
         (
             ["both", "--against", "fox", "--store", "{}", "--html", "/nowhere/card.html"],
             "can't be written",

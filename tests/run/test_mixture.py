@@ -1,6 +1,7 @@
 """The mixture card: exact shares, measured tokens, and a page that stands by itself."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,33 @@ def test_a_nested_mixture(root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert sum(shares.values()) == pytest.approx(1)
 
 
+def test_what_is_not_trained_on_is_named_and_has_no_share(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_task(root, "mine/c_small/later", make_rows(5))
+    write_task(root, "mine/c_small/judge", make_rows(5))
+    judge = root / "mine" / "c_small" / "judge.yaml"
+    judge.write_text(re.sub("splits: .*", 'splits: {test: "rows.jsonl"}', judge.read_text()))
+    found = card(capsys, tmp_path, "odd")
+    assert (found["absent"], found["for_evaluation"]) == (["later"], ["judge"])
+    assert {task["name"]: task["share"] for task in found["tasks"]} == pytest.approx(
+        dict.fromkeys(SIZES, 1 / 3)
+    )
+    page = tmp_path / "card.html"
+    argv = ["mixture", "odd", "--store", str(tmp_path / "store"), "--html", str(page)]
+    assert cli.main(argv) == 0
+    assert "not on the card: later; flanmix prepare odd" in capsys.readouterr().err
+    assert "Not prepared, and not in these figures: later." in page.read_text()
+    assert "Without a training split: judge." in page.read_text()
+    assert cli.main(["mixture", "judge"]) == 2
+    assert "no task with a training split" in capsys.readouterr().err
+
+
 def test_without_a_store(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["mixture", "capped", "--json"]) == 0
     out, err = capsys.readouterr()
     assert all(task["examples"] is None for task in json.loads(out)["tasks"])
-    assert "3 of 3 tasks are not prepared" in err
+    assert "nothing is prepared" in err
     assert cli.main(["mixture", "capped"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:3] == ["task", "cluster", "examples"]
