@@ -114,10 +114,7 @@ def plan(
                     f"mixture '{mixture.name}': all templates of task '{spec.name}' in it are "
                     "inverted, and those are not scored; name another"
                 )
-            split = next((s for s in ("test", "validation") if spec.splits.get(s)), None)
-            if split is None:
-                raise UserError(f"task '{spec.name}' has neither a test nor a validation split")
-            new = EvalTask(spec, forward, split, limit, seen=_seen(spec, trained))
+            new = EvalTask(spec, forward, spec.scored_split, limit, seen=_seen(spec, trained))
             task = tasks.get(spec.name) or new
             union = tuple(sorted({*task.templates, *forward}))
             named = {**task.groups, group: forward}

@@ -94,14 +94,8 @@ def _training(name: str, catalogue: Catalogue) -> _Splits:
 
 def _tested(name: str, catalogue: Catalogue) -> _Splits:
     """The tasks that are tested, each with its split."""
-    found = []
-    for task in catalogue.expand(name):
-        spec = catalogue.task(task)
-        split = next((s for s in ("test", "validation") if spec.splits.get(s)), None)
-        if split is None:
-            raise UserError(f"task '{task}' has neither a test nor a validation split")
-        found.append((spec, split))
-    return found
+    specs = [catalogue.task(task) for task in catalogue.expand(name)]
+    return [(spec, spec.scored_split) for spec in specs]
 
 
 def _refuse_unprepared(store: "Store", *sides: tuple[str, _Splits]) -> None:

@@ -16,14 +16,11 @@ from typing import Any
 import jax
 
 from flanmix.data.store import Store
-from flanmix.evaluate.evaluator import evaluate
-from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.scores import Scores, TaskScores
 from flanmix.run import configuration, hosts
-from flanmix.run.bars import QuestionBar
 from flanmix.run.record import trained_tasks
 from flanmix.run.restored import restored_model, trained_vocabulary
-from flanmix.run.scoring import planned
+from flanmix.run.scoring import planned, score_model
 from flanmix.run.settings import Run
 from flanmix.run.table import print_json, table
 
@@ -65,22 +62,7 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
     tasks = planned(run, store, trained_tasks(source))
     vocabulary = trained_vocabulary(run, source)
     model, step = restored_model(run, source)
-    predictor = ModelPredictor(
-        model,
-        vocabulary,
-        run.loader.lengths,
-        batch_size=run.evaluation.batch_size or run.batch_size,
-    )
-    with QuestionBar(tasks, store, run.evaluation.selection) as bar:
-        return evaluate(
-            predictor,
-            tasks,
-            store,
-            step=step,
-            selection=run.evaluation.selection,
-            allow_missing=run.allow_missing,
-            progress=bar,
-        )
+    return score_model(run, model, vocabulary, tasks, store, step)
 
 
 def shown(scores: Scores) -> str:

@@ -114,8 +114,6 @@ class MixtureCard:
 
 def main(args: argparse.Namespace) -> int:
     """Runs the verb; flags as in cli.py."""
-    from flanmix.run.mixture_page import page
-
     catalogue = default_catalogue()
     store = _open(args.store)
     card = make_card(args.name, catalogue, store, args.vocabulary)
@@ -123,13 +121,13 @@ def main(args: argparse.Namespace) -> int:
         from flanmix.run.against import measure_against
 
         if args.html is not None:
-            _write(args.html, page(card))  # what can't be written is said now, not in minutes
+            _write_page(args.html, card)  # what can't be written is said now, not in minutes
         against = measure_against(args.name, args.against, catalogue, store)
         card = replace(card, against=against)
     for message in _warnings(card):
         print(f"flanmix: {message}", file=sys.stderr)
     if args.html is not None:
-        _write(args.html, page(card))
+        _write_page(args.html, card)
         print(f"flanmix: wrote {args.html}", file=sys.stderr)
     if args.json:
         print_json(card.to_json())
@@ -138,9 +136,11 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(path: str, text: str) -> None:
+def _write_page(path: str, card: MixtureCard) -> None:
+    from flanmix.run.mixture_page import page
+
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        Path(path).write_text(page(card), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from None
 
@@ -184,18 +184,17 @@ def make_card(
         return store.count(spec, "train") if store is not None else None
 
     whole = resolve(catalogue.mixture(name), catalogue, count)
-    trained = whole.only(lambda task: task.spec.splits.get("train"))
-    if not trained.tasks:
+    prepared, absent, for_evaluation = whole.parts()
+    mixture = prepared if prepared.tasks else absent
+    if not mixture.tasks:
         raise UserError(f"mixture '{name}' has no task with a training split: nothing to train on")
-    prepared = trained.only(lambda task: task.examples is not None)
-    mixture = prepared if prepared.tasks else trained
     card = MixtureCard(
         name=name,
         tasks=_task_cards(mixture, _caps(name, catalogue)),
         total_rate=mixture.total_rate,
         vocabulary=None,
-        absent=tuple(sorted(set(trained.names) - set(mixture.names))),
-        for_evaluation=tuple(sorted(set(whole.names) - set(trained.names))),
+        absent=absent.names if prepared.tasks else (),
+        for_evaluation=for_evaluation.names,
     )
     if store is None or not prepared.tasks:
         return card

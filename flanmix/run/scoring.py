@@ -9,7 +9,7 @@ An evaluation that is there is not made again: a run that goes on finds what it 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
 from flanmix.evaluate.evaluator import EvalTask, evaluate, plan
 from flanmix.evaluate.predictor import ModelPredictor
-from flanmix.evaluate.scores import FOLDER, write_scores
+from flanmix.evaluate.scores import FOLDER, Scores, write_scores
 from flanmix.run.bars import QuestionBar
 from flanmix.run.hosts import Preemption
 from flanmix.run.settings import Run
@@ -70,34 +70,15 @@ class Scoring:
 
     def score(self, params: PyTree, step: int) -> float | None:
         """Evaluates and writes the scores; returns their mean, or None if the run is to end."""
-        run = self._run
-        predictor = ModelPredictor(
-            nnx.merge(self._graph, params),
-            self._vocabulary,
-            run.loader.lengths,
-            batch_size=run.evaluation.batch_size or run.batch_size,
-        )
-        selection = run.evaluation.selection
-        with QuestionBar(self._tasks, self._store, selection) as bar:
-
-            def progress(task: str, answered: int) -> None:
-                bar(task, answered)
-                self._check()
-
-            try:
-                scores = evaluate(
-                    predictor,
-                    self._tasks,
-                    self._store,
-                    step=step,
-                    selection=selection,
-                    allow_missing=run.allow_missing,
-                    progress=progress,
-                )
-            except _Ended:
-                return None
+        model = nnx.merge(self._graph, params)
+        try:
+            scores = score_model(
+                self._run, model, self._vocabulary, self._tasks, self._store, step, self._check
+            )
+        except _Ended:
+            return None
         if jax.process_index() == 0:
-            write_scores(run.folder, scores)
+            write_scores(self._run.folder, scores)
         return scores.mean()
 
     def forget_after(self, step: int) -> None:
@@ -114,6 +95,50 @@ class Scoring:
 
     def _path(self, step: int) -> Path:
         return self._run.folder / FOLDER / f"{step:09d}.json"
+
+
+def score_model(
+    run: Run,
+    model: Any,
+    vocabulary: Vocabulary,
+    tasks: Sequence[EvalTask],
+    store: Store,
+    step: int,
+    check: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Evaluates a model as a run says, with a bar.
+
+    Args:
+        run: says the lengths, the batch and the selection.
+        model: the model.
+        vocabulary: the vocabulary of its training.
+        tasks: what to score.
+        store: where the tasks are prepared.
+        step: the training step that the scores belong to.
+        check: called whenever some questions are answered; what it raises ends the evaluation.
+    """
+    predictor = ModelPredictor(
+        model,
+        vocabulary,
+        run.loader.lengths,
+        batch_size=run.evaluation.batch_size or run.batch_size,
+    )
+    selection = run.evaluation.selection
+    with QuestionBar(tasks, store, selection) as bar:
+
+        def progress(task: str, answered: int) -> None:
+            bar(task, answered)
+            check()
+
+        return evaluate(
+            predictor,
+            tasks,
+            store,
+            step=step,
+            selection=selection,
+            allow_missing=run.allow_missing,
+            progress=progress,
+        )
 
 
 def planned(run: Run, store: Store, trained: Mapping[str, str] | None) -> list[EvalTask]:

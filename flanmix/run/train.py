@@ -137,14 +137,12 @@ def trained_part(run: Run, whole: Mixture) -> tuple[Mixture, tuple[str, ...]]:
     Raises:
         UserError: tasks are not prepared and ALLOW_MISSING is not set, or none is.
     """
-    for_evaluation = [t.spec.name for t in whole.tasks if not t.spec.splits.get("train")]
-    if for_evaluation:
-        _say(f"without a training split, and not trained on: {', '.join(for_evaluation)}")
-    mixture = whole.only(lambda task: task.spec.splits.get("train"))
-    absent = tuple(task.spec.name for task in mixture.tasks if task.examples is None)
+    parts = whole.parts()
+    prepared, absent = parts.prepared, parts.absent.names
+    if names := parts.for_evaluation.names:
+        _say(f"without a training split, and not trained on: {', '.join(names)}")
     if not absent:
-        return mixture, ()
-    prepared = mixture.only(lambda task: task.examples is not None)
+        return prepared, ()
     if run.allow_missing and prepared.tasks:
         _say(f"not prepared, and left out: {', '.join(absent)}")
         return prepared, absent

@@ -27,7 +27,7 @@ templates. Rates are what `seqio.Mixture` takes; only their ratios matter.
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 from flanmix.errors import UserError, nearest
 from flanmix.spec.task import TaskSpec
@@ -143,10 +143,33 @@ class Mixture:
         """The same with the tasks that `keep` holds true; their rates stay."""
         return Mixture(self.name, tuple(task for task in self.tasks if keep(task)))
 
+    def parts(self) -> "MixtureParts":
+        """Returns what can be trained on now, what could if it were prepared, and the rest."""
+        trained = self.only(lambda task: task.spec.splits.get("train"))
+        return MixtureParts(
+            prepared=trained.only(lambda task: task.examples is not None),
+            absent=trained.only(lambda task: task.examples is None),
+            for_evaluation=self.only(lambda task: not task.spec.splits.get("train")),
+        )
+
     @property
     def total_rate(self) -> float:
         """The sum of the rates."""
         return sum(task.rate for task in self.tasks)
+
+
+class MixtureParts(NamedTuple):
+    """The three parts of a mixture, each with the rates that it has in the whole.
+
+    Attributes:
+        prepared: the tasks whose training records are there.
+        absent: those whose training records are not.
+        for_evaluation: those that have no training split.
+    """
+
+    prepared: Mixture
+    absent: Mixture
+    for_evaluation: Mixture
 
 
 class TaskCatalogue(Protocol):

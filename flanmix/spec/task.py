@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from flanmix.errors import UserError
 from flanmix.spec.template import CHOICES, OPTIONS, RESERVED, Template
 
 SPLITS = ("train", "validation", "test")
@@ -154,6 +155,18 @@ class TaskSpec:
     def forward_templates(self) -> tuple[int, ...]:
         """Numbers of the templates that ask for the answer, in order: those that are scored."""
         return tuple(i for i, template in enumerate(self.templates) if not template.inverted)
+
+    @property
+    def scored_split(self) -> str:
+        """The split that a model is scored on: test, or validation where there is no test split.
+
+        Raises:
+            UserError: there is neither.
+        """
+        for split in ("test", "validation"):
+            if self.splits.get(split):
+                return split
+        raise UserError(f"task '{self.name}' has neither a test nor a validation split")
 
     def data_fingerprint(self) -> str:
         """Hash of everything that decides the canonical records."""
