@@ -1,9 +1,9 @@
 """Packaging: what flanmix needs, and where its tasks and gin files go when it is installed.
 
 `tasks/` and `gin/` lie beside the package in a checkout, where people read and edit them, and are
-installed as `flanmix/_tasks` and `flanmix/_gin`; `flanmix.spec.places` finds either. t5 is in the
-pinned list only (requirements.txt): what it asks for overwrites the files of the released seqio and
-tensorflow-datasets.
+installed as `flanmix/_tasks` and `flanmix/_gin`; `flanmix.registry.paths` finds either. t5 is in
+the pinned list only (requirements.txt): what it asks for overwrites the files of the released seqio
+and tensorflow-datasets.
 """
 
 from setuptools import find_packages, setup

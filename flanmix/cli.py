@@ -1,6 +1,6 @@
 """The command line: declares verbs and flags; a verb's module is imported only when it runs.
 
-    flanmix tasks --json                         -> flanmix.run.tasks.main(args)
+    flanmix tasks --json                         -> flanmix.verbs.tasks.main(args)
     flanmix train --gin_file=F --gin.STEPS=200   -> args.gin_file = ["F"],
                                                     args.gin_bindings = ["STEPS=200"]
 
@@ -209,7 +209,10 @@ def _run(argv: list[str]) -> int:
         args = parse(name, argv[1:])
     except SystemExit as done:  # argparse has printed the verb's help
         return int(done.code or 0)
-    return importlib.import_module(f"flanmix.run.{name}").main(args)
+    from flanmix.console import log_to_stderr  # a verb's help needs no progress bars
+
+    log_to_stderr()
+    return importlib.import_module(f"flanmix.verbs.{name}").main(args)
 
 
 def parser(name: str) -> argparse.ArgumentParser:

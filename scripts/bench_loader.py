@@ -21,7 +21,7 @@ def main() -> None:
     args = _arguments()
     before = time.process_time()
     from flanmix.data.loader import Loader, LoaderConfig
-    from flanmix.data.store import Store
+    from flanmix.data.store.store import Store
     from flanmix.data.vocabulary import load_vocabulary
 
     imported = time.process_time()
@@ -90,8 +90,8 @@ def _measure(loader, batches: int) -> dict[str, float]:
 
 
 def _resolved(name: str, store):
-    from flanmix.spec.catalogue import default_catalogue
-    from flanmix.spec.mixture import resolve
+    from flanmix.registry.catalogue import default_catalogue
+    from flanmix.registry.mixture import resolve
 
     catalogue = default_catalogue()
     return resolve(catalogue.mixture(name), catalogue, lambda spec: store.count(spec, "train"))
@@ -99,11 +99,11 @@ def _resolved(name: str, store):
 
 def _synthetic(folder: Path, tasks: int):
     """A store of many tasks of 50 records each, and their mixture at uneven rates."""
-    from flanmix.data.store import Store
-    from flanmix.spec.mixture import Mixture, MixtureTask
-    from flanmix.spec.record import Record
-    from flanmix.spec.task import Source, TaskSpec
-    from flanmix.spec.template import Template
+    from flanmix.data.store.store import Store
+    from flanmix.registry.mixture import Mixture, MixtureTask
+    from flanmix.registry.record import Record
+    from flanmix.registry.task import Source, TaskSpec
+    from flanmix.registry.template import Template
 
     store, members = Store(folder), []
     wordings = tuple(Template(f"Form {i}: {{text}}\nWhat is asked?") for i in range(10))

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from flanmix.data.overlap import HeldOut, compare
-from flanmix.data.store import Store
-from flanmix.spec.catalogue import default_catalogue
-from flanmix.spec.record import Record
-from flanmix.spec.task import Source, TaskSpec
-from flanmix.spec.template import Template
+from flanmix.audit.overlap.overlap import HeldOut, compare
+from flanmix.data.store.store import Store
+from flanmix.registry.catalogue import default_catalogue
+from flanmix.registry.record import Record
+from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.template import Template
 
 _ROUNDS = 10
 _VOCABULARY = 300_000

@@ -18,10 +18,10 @@ from pathlib import Path
 import sentencepiece
 from train_vocabulary import train
 
+from flanmix.data.canonical import canonicalize
 from flanmix.data.render import render
-from flanmix.spec.canonical import canonicalize
-from flanmix.spec.card import load_card
-from flanmix.spec.code import load_function
+from flanmix.registry.card import load_card
+from flanmix.registry.user_code import load_function
 
 POCKET = Path(__file__).resolve().parent.parent / "tasks" / "pocket"
 SIZE = 1280  # at most; it has as many pieces as there are words, characters and bytes

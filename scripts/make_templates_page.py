@@ -16,13 +16,13 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+from flanmix.data.canonical import canonicalize
 from flanmix.data.render import eligible_templates, render
-from flanmix.data.sources import canonical_records
-from flanmix.spec.canonical import canonicalize
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.places import tasks_root
-from flanmix.spec.record import Record
-from flanmix.spec.task import TaskSpec
+from flanmix.data.sources.records import canonical_records
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.paths import tasks_root
+from flanmix.registry.record import Record
+from flanmix.registry.task import TaskSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "templates.html"

@@ -21,10 +21,10 @@ import sentencepiece
 
 from flanmix.data.mixing import SampleOrder
 from flanmix.data.render import draw, render
-from flanmix.data.store import Store
+from flanmix.data.store.store import Store
 from flanmix.errors import UserError
-from flanmix.spec.catalogue import default_catalogue
-from flanmix.spec.mixture import Mixture, resolve
+from flanmix.registry.catalogue import default_catalogue
+from flanmix.registry.mixture import Mixture, resolve
 
 SYMBOLS = ["\nOptions:\n-", "Options:\n-", "\n\n", "\n-", "\n"]
 

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from flanmix import cli
-from tests import pages
+from tests import documentation
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "adding_a_task.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_its_commands_run_and_print_what_it_shows(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert pages.walk(PAGE, {""}, capsys) >= 12
+    assert documentation.walk(PAGE, {""}, capsys) >= 12
 
 
 def test_its_tfds_task(here: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,16 +37,16 @@ def test_its_tfds_task(here: Path, shared_data: Path, capsys: pytest.CaptureFixt
         pytest.skip("trec is not among the real data")
     (here / "tensorflow_datasets").mkdir()
     (here / "tensorflow_datasets" / "trec").symlink_to(shared_data / "tfds" / "trec")
-    assert pages.walk(PAGE, {"data"}, capsys) == 6
+    assert documentation.walk(PAGE, {"data"}, capsys) == 6
 
 
 def test_its_seqio_task(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("seqio", reason="SeqIO is not installed")
-    assert pages.walk(PAGE, {"seqio"}, capsys) == 4
+    assert documentation.walk(PAGE, {"seqio"}, capsys) == 4
 
 
 def test_its_commands_parse() -> None:
-    found = pages.commands(PAGE)
+    found = documentation.commands(PAGE)
     assert {"check", "show", "prepare", "mixture", "train", "evaluate", "generate"} == {
         verb for verb, *_ in found
     }

@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flanmix import cli
+from flanmix.data.canonical import canonicalize
 from flanmix.data.fewshot import choose_exemplars
 from flanmix.data.render import eligible_templates, render
-from flanmix.data.store import Store
-from flanmix.spec.canonical import canonicalize
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.places import tasks_root
-from flanmix.spec.record import Record
-from flanmix.spec.task import TaskSpec
-from tests.run.collection import make_rows, write_task
-from tests.spec.cards import CARD, write_card
+from flanmix.data.store.store import Store
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.paths import tasks_root
+from flanmix.registry.record import Record
+from flanmix.registry.task import TaskSpec
+from tests.registry.cards import CARD, write_card
+from tests.verbs.collection import make_rows, write_task
 
 PLACE = "mine/nli/toy"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flanmix import cli
-from tests import pages
+from tests import documentation
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,14 +17,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory that holds the README's files."""
     monkeypatch.chdir(tmp_path)
-    for name, text in pages.files(README).items():
-        pages.write(name, text)
+    for name, text in documentation.files(README).items():
+        documentation.write(name, text)
     monkeypatch.delenv("FLANMIX_TASKS", raising=False)
     return tmp_path
 
 
 def test_the_example_works(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(pages.files(README)["tasks/mine/weather/umbrella.yaml"].splitlines()) < 40
+    assert len(documentation.files(README)["tasks/mine/weather/umbrella.yaml"].splitlines()) < 40
     assert cli.main(["check", "umbrella", "rainy_days"]) == 0
     assert cli.main(["prepare", "umbrella", "--store", "store", "--json"]) == 0
     capsys.readouterr()
@@ -45,7 +45,7 @@ def test_the_example_works(here: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_its_commands_parse() -> None:
-    commands = pages.commands(README)
+    commands = documentation.commands(README)
     assert len(commands) >= 6
     for verb, *argv in commands:
         cli.parse(verb, argv)

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 from flanmix.data.fewshot import choose_exemplars, exemplar_positions, wants_exemplars
 from flanmix.data.mixing import Sample, SampleOrder
-from flanmix.data.reader import RecordReader
 from flanmix.data.render import TextPair, draw, render
-from flanmix.data.store import Store
+from flanmix.data.store.reader import RecordReader
+from flanmix.data.store.store import Store
 from flanmix.data.tokens import Example, Lengths, tokenize
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
-from flanmix.spec.mixture import Mixture, MixtureTask
-from flanmix.spec.record import Record
+from flanmix.registry.mixture import Mixture, MixtureTask
+from flanmix.registry.record import Record
 
 TRAIN = "train"
 

@@ -16,8 +16,8 @@ import numpy as np
 from flanmix.data.mixing import permutation
 from flanmix.data.randomness import fold, uniform
 from flanmix.data.render import eligible_templates
-from flanmix.spec.record import Record
-from flanmix.spec.task import TaskSpec
+from flanmix.registry.record import Record
+from flanmix.registry.task import TaskSpec
 
 _SPARE = 4  # candidates beyond the count, for those that are passed over
 

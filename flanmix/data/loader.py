@@ -29,12 +29,12 @@ from jaxtyping import Int64
 
 from flanmix.data.examples import TRAIN, ExampleReader
 from flanmix.data.packing import Features
-from flanmix.data.store import Store
+from flanmix.data.store.store import Store
 from flanmix.data.streams import HostRows, Stream, check_states
 from flanmix.data.tokens import Architecture, Lengths
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
-from flanmix.spec.mixture import Mixture
+from flanmix.registry.mixture import Mixture
 
 if TYPE_CHECKING:
     import jax

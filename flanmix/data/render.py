@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flanmix.data.randomness import fold
-from flanmix.spec.record import Record
-from flanmix.spec.task import TaskSpec
-from flanmix.spec.template import ANSWER, CHOICES, OPTIONS, choices_sentence, options_block
+from flanmix.registry.record import Record
+from flanmix.registry.task import TaskSpec
+from flanmix.registry.template import ANSWER, CHOICES, OPTIONS, choices_sentence, options_block
 
 CUE = "\nAnswer:"
 SEPARATOR = "\n\n"

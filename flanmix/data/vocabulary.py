@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from flanmix.errors import UserError
-from flanmix.spec.places import tasks_root
+from flanmix.registry.paths import tasks_root
 
 _LANES = 128
 _BYTES = 256

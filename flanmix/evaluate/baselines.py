@@ -9,8 +9,8 @@ The first is for classification; the second says what a generated answer must be
 from collections import Counter
 from collections.abc import Sequence
 
-from flanmix.spec.record import Record
-from flanmix.spec.task import TaskSpec
+from flanmix.registry.record import Record
+from flanmix.registry.task import TaskSpec
 
 
 def majority(records: Sequence[Record]) -> list[str]:

@@ -19,18 +19,18 @@ from typing import NamedTuple
 import numpy as np
 
 from flanmix.data.randomness import fold
-from flanmix.data.reader import RecordReader
 from flanmix.data.render import TextPair, eligible_templates, render
-from flanmix.data.store import Store
+from flanmix.data.store.reader import RecordReader
+from flanmix.data.store.store import Store
 from flanmix.errors import UserError
 from flanmix.evaluate import metrics
 from flanmix.evaluate.baselines import copies, majority
 from flanmix.evaluate.predictor import Predictor
 from flanmix.evaluate.scores import Best, Figures, Sample, Scores, Seen, TaskScores
-from flanmix.spec.metrics import primary_key
-from flanmix.spec.mixture import Mixture
-from flanmix.spec.record import Record
-from flanmix.spec.task import TaskSpec
+from flanmix.registry.metric_names import primary_key
+from flanmix.registry.mixture import Mixture
+from flanmix.registry.record import Record
+from flanmix.registry.task import TaskSpec
 
 SELECTION = 200  # validation records that choose the best template (Wei et al. 2022, section 3)
 _CHUNK = 1024  # pairs that are rendered and computed at a time, and then told of

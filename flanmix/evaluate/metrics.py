@@ -8,7 +8,7 @@ Every function takes one tuple of references and one prediction per example and 
 A metric of one reference takes the best over several: accuracy and exact match are met by any of
 them, ROUGE takes the closest by each of its types, BLEU counts an n-gram of any. t5's ROUGE is the
 median of a thousand random resamplings' means and changes from call to call; ours is the mean that
-they scatter around. The names themselves are in `spec/metrics.py`.
+they scatter around. The names themselves are in `registry/metric_names.py`.
 """
 
 import re
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from flanmix.errors import UserError
-from flanmix.spec.metrics import check_metrics
+from flanmix.registry.metric_names import check_metrics
 
 References = Sequence[tuple[str, ...]]
 Predictions = Sequence[str]

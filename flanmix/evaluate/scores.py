@@ -4,7 +4,7 @@
                   "mean": 61.5, "missing": [], "groups": {...}, "details": {...}, "samples": [...]}
 
 `tasks` has a task's mean over its templates, `clusters` and `mean` the mean over tasks of their
-primary figure (that of a task's first metric, see `spec/metrics.py`). `details` holds for each
+primary figure (that of a task's first metric, see `metrics`). `details` holds for each
 task its templates one by one, the median over them, the template that is best on validation records
 with its own score (Wei et al. 2022, section 3, report this and the mean), the baseline, and whether
 the model has been trained on it or its cluster (`seen`): a task that counts as held out must have

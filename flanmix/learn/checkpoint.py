@@ -27,6 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from flanmix.console import warn
 from flanmix.errors import UserError
 from flanmix.learn.integrity import (
     check_same,
@@ -36,7 +37,6 @@ from flanmix.learn.integrity import (
     read_document,
     reason_of,
     sealed,
-    warn,
 )
 from flanmix.learn.step import TrainState
 

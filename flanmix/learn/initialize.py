@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from flanmix.console import warn
 from flanmix.errors import UserError
 from flanmix.learn.checkpoint import saved_steps
 from flanmix.learn.integrity import (
@@ -22,7 +23,6 @@ from flanmix.learn.integrity import (
     placed,
     read_document,
     reason_of,
-    warn,
 )
 
 PyTree = Any

@@ -133,8 +133,3 @@ def reason_of(error: Exception) -> str:
         if known in text:
             return known
     return f"{type(error).__name__}: {text[:160]}"
-
-
-def warn(message: str) -> None:
-    """Prints a warning of one line on stderr."""
-    print(f"flanmix: warning: {' '.join(message.split())}", file=sys.stderr)

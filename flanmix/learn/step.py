@@ -22,8 +22,8 @@ import optax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from flanmix.learn.loss import LossConfig, token_losses
-from flanmix.learn.metrics import TaskSums, task_sums
 from flanmix.learn.optimizer import apply_updates, settle_shardings
+from flanmix.learn.sums import TaskSums, task_sums
 from flanmix.model.sharding import spec
 
 _STEPS = 7  # any number: the branch of the seed that steps draw from

@@ -1,10 +1,10 @@
 """A small mixture in a store, with all that can differ between examples: for the loader's tests."""
 
-from flanmix.data.store import Store
-from flanmix.spec.mixture import Mixture, MixtureTask
-from flanmix.spec.record import Record
-from flanmix.spec.task import Source, TaskSpec
-from flanmix.spec.template import Template
+from flanmix.data.store.store import Store
+from flanmix.registry.mixture import Mixture, MixtureTask
+from flanmix.registry.record import Record
+from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.template import Template
 
 WORDS = ["river", "stone", "lamp", "green", "walk", "seven", "quiet", "paper", "moon", "under"]
 

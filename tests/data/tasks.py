@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from flanmix.spec.record import Record
-from flanmix.spec.task import Source, TaskSpec
-from flanmix.spec.template import Template
+from flanmix.registry.record import Record
+from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.template import Template
 
 
 def toy(folder: Path | None = None, **changes: object) -> TaskSpec:

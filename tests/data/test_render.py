@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from flanmix.data.randomness import fold, uniform
 from flanmix.data.render import draw, eligible_templates, render
-from flanmix.spec.record import Record
-from flanmix.spec.task import Source, TaskSpec
-from flanmix.spec.template import Template
+from flanmix.registry.record import Record
+from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.template import Template
 
 SPEC = TaskSpec(
     name="toy",

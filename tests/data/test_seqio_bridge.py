@@ -11,20 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from flanmix.data import seqio_bridge, seqio_bridge_tasks
 from flanmix.data.loader import Loader, LoaderConfig
-from flanmix.data.preparation import prepare_task
 from flanmix.data.render import TextPair, draw, eligible_templates, render
-from flanmix.data.seqio_bridge_tasks import register_mixture, register_task
-from flanmix.data.sources import canonical_records, raw_records, source_files
-from flanmix.data.store import Store
+from flanmix.data.sources import seqio_bridge
+from flanmix.data.sources.records import canonical_records, raw_records, source_files
+from flanmix.data.store.preparation import prepare_task
+from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import load_vocabulary
 from flanmix.errors import UserError
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.mixture import Mixture, MixtureSpec, MixtureTask, resolve
-from flanmix.spec.places import tasks_root
-from flanmix.spec.task import Source, TaskSpec
-from flanmix.spec.template import Template
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.mixture import Mixture, MixtureSpec, MixtureTask, resolve
+from flanmix.registry.paths import tasks_root
+from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.template import Template
+from flanmix.seqio_export import register as seqio_bridge_tasks
+from flanmix.seqio_export.register import register_mixture, register_task
 from tests.conftest import ROOT
 from tests.data.tasks import toy
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flanmix.data.slices import clamped_expression, parse_split, sliced
+from flanmix.data.sources.slices import clamped_expression, parse_split, sliced
 
 BOUND = st.one_of(st.none(), st.integers(-30, 30))
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flanmix.data.sources import canonical_records, raw_records, source_files
+from flanmix.data.sources.records import canonical_records, raw_records, source_files
 from flanmix.errors import UserError
-from flanmix.spec.task import Source, TaskSpec
+from flanmix.registry.task import Source, TaskSpec
 from tests.data.tasks import toy
 
 ROWS = [{"question": f"what is {i}?", "answer": i} for i in range(10)]

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flanmix.data import reader as reader_module
-from flanmix.data.store import Store, StoreFull
+from flanmix.data.store import reader as reader_module
+from flanmix.data.store.store import Store, StoreFull
 from flanmix.errors import UserError
-from flanmix.spec.record import Record
+from flanmix.registry.record import Record
 from tests.conftest import ROOT
 from tests.data.tasks import records, toy
 
@@ -280,7 +280,7 @@ def test_two_processes_do_not_write_one_task(store: Store):
 _KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
-from flanmix.data.store import Store
+from flanmix.data.store.store import Store
 from tests.data.tasks import records, toy
 def killed():
     for number, record in enumerate(records(400)):

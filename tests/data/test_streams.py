@@ -10,8 +10,8 @@ from flanmix.data.streams import STATE_WIDTH, HostRows, Stream, check_states, ne
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError
-from flanmix.spec.mixture import Mixture, MixtureTask
-from flanmix.spec.record import Record
+from flanmix.registry.mixture import Mixture, MixtureTask
+from flanmix.registry.record import Record
 from tests.data.small_mixture import prepare, specs
 
 

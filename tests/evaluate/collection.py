@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flanmix.data.render import TextPair
-from flanmix.data.store import Store
+from flanmix.data.store.store import Store
 from flanmix.evaluate.predictor import Answer, Choice
-from flanmix.spec.mixture import Mixture, MixtureTask
-from flanmix.spec.record import Record
-from flanmix.spec.task import Source, TaskSpec
-from flanmix.spec.template import Template
+from flanmix.registry.mixture import Mixture, MixtureTask
+from flanmix.registry.record import Record
+from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.template import Template
 
 WORDS = ["river", "stone", "lamp", "green", "walk", "seven", "quiet", "paper", "moon", "under"]
 

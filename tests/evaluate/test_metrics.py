@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flanmix.errors import UserError
 from flanmix.evaluate import metrics
-from flanmix.spec import metrics as names
+from flanmix.registry import metric_names as names
 
 # numpy's fixed-width strings drop trailing NULs, so sklearn calls "a\0" and "a" equal.
 WORDS = st.text(

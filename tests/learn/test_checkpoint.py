@@ -105,7 +105,7 @@ def lose(folder):
 
 
 @pytest.mark.parametrize("damage", [cut, flip, forge, lose])
-def test_the_newest_good_checkpoint_is_used_with_a_warning(tmp_path, capfd, damage):
+def test_the_newest_good_checkpoint_is_used_with_a_warning(tmp_path, logged, damage):
     with one_device():
         with Checkpoints(tmp_path) as checkpoints:
             good = save(checkpoints, 2)
@@ -114,14 +114,13 @@ def test_the_newest_good_checkpoint_is_used_with_a_warning(tmp_path, capfd, dama
         found = restored(tmp_path)
         assert found.step == 2
         assert_same(found.state, good)
-        lines = capfd.readouterr().err.strip().splitlines()
-        assert len(lines) == 1 and lines[0].startswith("flanmix: warning: checkpoint")
+        assert len(logged) == 1 and logged[0].startswith("checkpoint")
         with Checkpoints(tmp_path) as checkpoints:
             again = save(checkpoints, 4)
         assert_same(restored(tmp_path).state, again)
 
 
-def test_checksums_see_a_value_that_the_files_format_would_let_pass(tmp_path, monkeypatch, capfd):
+def test_checksums_see_a_value_that_the_files_format_would_let_pass(tmp_path, monkeypatch, logged):
     with one_device():
         with Checkpoints(tmp_path) as checkpoints:
             save(checkpoints, 1)
@@ -136,7 +135,7 @@ def test_checksums_see_a_value_that_the_files_format_would_let_pass(tmp_path, mo
             checkpoints.wait()
         monkeypatch.undo()
         assert restored(tmp_path).step == 1
-        assert "checksum" in capfd.readouterr().err
+        assert "checksum" in " ".join(logged)
 
 
 def test_when_none_is_whole_the_user_is_told(tmp_path):
@@ -222,11 +221,11 @@ def test_parameters_load_from_a_run_its_checkpoints_or_one_of_them(run_folder):
             assert load_run(source) == {"tasks": ["a"], "step": step}
 
 
-def test_damaged_parameters_give_way_to_older_ones(run_folder, capfd):
+def test_damaged_parameters_give_way_to_older_ones(run_folder, logged):
     flip(run_folder / "checkpoints" / "2")
     with one_device():
         assert_same(load_params(run_folder, params_of())[0], make_state(1).params)
-    assert "damaged" in capfd.readouterr().err
+    assert "damaged" in " ".join(logged)
 
 
 def other_model(seed=0):

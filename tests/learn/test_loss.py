@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flanmix.learn.loss import LossConfig, token_loss, token_losses
-from flanmix.learn.metrics import TaskSums, means, task_sums
+from flanmix.learn.sums import TaskSums, means, task_sums
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(3, 5, 11)).astype(np.float32) * 3

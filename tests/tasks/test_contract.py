@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flanmix.audit.lint import lint_card
+from flanmix.data.canonical import canonicalize
 from flanmix.data.render import render
-from flanmix.spec.canonical import canonicalize
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.lint import lint_card
-from flanmix.spec.mixture import resolve
-from flanmix.spec.places import tasks_root
-from flanmix.spec.record import Record
-from flanmix.spec.task import TaskSpec
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.mixture import resolve
+from flanmix.registry.paths import tasks_root
+from flanmix.registry.record import Record
+from flanmix.registry.task import TaskSpec
 
 CATALOGUE = Catalogue([tasks_root()])
 HARD = st.one_of(

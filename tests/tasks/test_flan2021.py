@@ -5,10 +5,10 @@ from difflib import SequenceMatcher
 
 import pytest
 
-from flanmix.spec.card import read_yaml
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.places import tasks_root
-from flanmix.spec.spacing import marked, without_names
+from flanmix.audit.spacing import marked, without_names
+from flanmix.registry.card import read_yaml
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.paths import tasks_root
 
 CATALOGUE = Catalogue([tasks_root()])
 NAMES = CATALOGUE.expand("flan2021")

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.mixture import resolve
-from flanmix.spec.places import tasks_root
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.mixture import resolve
+from flanmix.registry.paths import tasks_root
 
 CATALOGUE = Catalogue([tasks_root()])
 NAMES = CATALOGUE.expand("flan2021/*")

@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed")
 
 from flanmix.data.render import eligible_templates, render
-from flanmix.data.sources import canonical_records
+from flanmix.data.sources.records import canonical_records
 from flanmix.evaluate.metrics import score
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.metrics import primary_key
-from flanmix.spec.places import tasks_root
-from flanmix.spec.record import Record
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.metric_names import primary_key
+from flanmix.registry.paths import tasks_root
+from flanmix.registry.record import Record
 
 CATALOGUE = Catalogue([tasks_root()])
 NAMES = CATALOGUE.expand("flan2021")

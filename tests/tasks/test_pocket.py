@@ -9,13 +9,13 @@ import sys
 import pytest
 import sentencepiece
 
+from flanmix.data.canonical import canonicalize
 from flanmix.data.render import render
-from flanmix.spec.canonical import canonicalize
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.code import load_function
-from flanmix.spec.mixture import resolve
-from flanmix.spec.record import Record
-from flanmix.spec.task import SPLITS, TaskSpec
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.mixture import resolve
+from flanmix.registry.record import Record
+from flanmix.registry.task import SPLITS, TaskSpec
+from flanmix.registry.user_code import load_function
 from tests.conftest import ROOT
 
 CATALOGUE = Catalogue([ROOT / "tasks"])

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from flanmix.spec.catalogue import Catalogue
-from flanmix.spec.places import tasks_root
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.paths import tasks_root
 from scripts import make_templates_page
 from tests.conftest import ROOT
 

@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flanmix.data.sources import canonical_records
-from flanmix.data.store import Store
+from flanmix.data.sources.records import canonical_records
+from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import load_vocabulary
-from flanmix.spec.catalogue import default_catalogue
+from flanmix.registry.catalogue import default_catalogue
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "train_vocabulary.py"
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import detokenize
+from flanmix.registry.text_cleaning import detokenize
 
 _MARKER = re.compile(r"\[[a-z]+\]")  # [header], [title], [step], [substeps]
 _LAST_OPENING = re.compile(r"(?<=[.!?] )[a-z](?=[^.!?]*$)")

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import one_line
+from flanmix.registry.text_cleaning import one_line
 
 _CANDIDATES = ("option1_normalized", "option2_normalized")
 _PERSONAL = {"he", "him", "his", "she", "her"}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flanmix.spec.typography import detokenize
+from flanmix.registry.text_cleaning import detokenize
 
 _MARK = "CANNOTANSWER"  # the last word of every section, for questions that it does not answer
 _NO_ANSWER = "unanswerable"

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import detokenize
+from flanmix.registry.text_cleaning import detokenize
 
 _TITLE = re.compile(r"^([^<]{1,100}?)([.?!]?)<br>", re.IGNORECASE)
 _MARKUP = re.compile(r"</?(?:br|nowiki)\s*/?>|\[(?:title|step|substeps)\]", re.IGNORECASE)

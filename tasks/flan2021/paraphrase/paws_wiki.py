@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import detokenize
+from flanmix.registry.text_cleaning import detokenize
 
 _RANGE = re.compile(r"(?<=\d) --? (?=\d)")
 

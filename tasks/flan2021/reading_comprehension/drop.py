@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import detokenize
+from flanmix.registry.text_cleaning import detokenize
 
 # The builder joins a date's parts, of which the year may be missing: "1917-March-8".
 _DATE = re.compile(r"(\d*)-([A-Z][a-z]+)-(\d{1,2})")

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import one_line
+from flanmix.registry.text_cleaning import one_line
 
 _BREAK = re.compile(r"<br\s*/?>")
 

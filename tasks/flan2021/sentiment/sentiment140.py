@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-from flanmix.spec.typography import one_line
+from flanmix.registry.text_cleaning import one_line
 
 _OPTIONS = {0: "negative", 4: "positive"}
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flanmix.spec.typography import detokenize
+from flanmix.registry.text_cleaning import detokenize
 
 
 def canonical(raw: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flanmix.spec.typography import one_line
+from flanmix.registry.text_cleaning import one_line
 
 
 def canonical(raw: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import one_line
+from flanmix.registry.text_cleaning import one_line
 
 # What stands before the story: "ROME, Italy (CNN) -- ", "LONDON, England -- ", or the Daily Mail's
 # "By . Ann Lee . PUBLISHED: . 12:01 EST, 1 May 2013 . | . UPDATED: . 13:20 EST, 1 May 2013 . ".

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flanmix.spec.typography import one_line, tidy_lines
+from flanmix.registry.text_cleaning import one_line, tidy_lines
 
 
 def canonical(raw: dict[str, Any]) -> dict[str, Any] | None:

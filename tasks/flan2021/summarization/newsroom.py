@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flanmix.spec.typography import one_line, tidy_lines, unescape
+from flanmix.registry.text_cleaning import one_line, tidy_lines, unescape
 
 
 def canonical(raw: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flanmix.spec.typography import one_line
+from flanmix.registry.text_cleaning import one_line
 
 _MOST = 10  # as in the paper
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flanmix.spec.typography import unescape
+from flanmix.registry.text_cleaning import unescape
 
 _MOST = 10  # as in the paper
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")

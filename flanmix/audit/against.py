@@ -1,0 +1,103 @@
+"""What a mixture's training records share with the test records of other tasks.
+
+    measure_against("rte", "snli", catalogue, Store("store")).overlap.pairs
+    -> (PairOverlap("rte", "snli", duplicates=0, shared_13=2, shared_8=5, worst=...), ...)
+
+The measure is defined in flanmix/audit/overlap/overlap.py. On the training side are all records of
+the training splits in the store, which are what a mixture draws from: a cap or a rate says how
+often records are drawn, not which. On the other side is each task's test split, or its validation
+split where it has no test split.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from flanmix.console import bar
+from flanmix.errors import UserError
+from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.task import TaskSpec
+
+if TYPE_CHECKING:
+    from flanmix.audit.overlap.overlap import Overlap
+    from flanmix.data.store.store import Store
+
+
+@dataclass(frozen=True)
+class Against:
+    """The overlap with what `mixture` stands for; `splits` are its tasks' splits, in order."""
+
+    mixture: str
+    splits: tuple[str, ...]
+    overlap: "Overlap"
+
+    def to_json(self) -> dict[str, Any]:
+        """The key `against` of the card's JSON."""
+        tasks = [
+            {"name": task.name, "split": split, **asdict(task)}
+            for task, split in zip(self.overlap.tasks, self.splits, strict=True)
+        ]
+        pairs = [asdict(pair) for pair in self.overlap.pairs]
+        return {"mixture": self.mixture, "tasks": tasks, "pairs": pairs}
+
+
+def measure_against(name: str, other: str, catalogue: Catalogue, store: "Store | None") -> Against:
+    """Measures what the training records of a mixture share with the test records of another.
+
+    Args:
+        name: the mixture that is trained on, or whatever else stands for tasks.
+        other: the one that is tested on.
+        catalogue: where both are looked up.
+        store: where their records are.
+
+    Raises:
+        UserError: without a store, for an unknown name, for tasks that are not prepared, and for a
+            tested task with neither a test nor a validation split.
+    """
+    if store is None:
+        raise UserError(f"--against {other} compares prepared records: say where with --store DIR")
+    from flanmix.audit.overlap.overlap import HeldOut, compare
+
+    training = _training(name, catalogue)
+    tested = _tested(other, catalogue)
+    _refuse_unprepared(store, (name, training), (other, tested))
+    sides = [[(task, store.open(task, split)) for task, split in s] for s in (tested, training)]
+    records = sum(len(reader) for side in sides for _, reader in side)
+    read, seen = ([(task.name, reader) for task, reader in side] for side in sides)
+    with bar(records, "record", leave=False) as progress:
+
+        def tell(verb: str, task: str, count: int) -> None:
+            progress.set_description(f"{verb} {task}", refresh=False)
+            progress.update(count)
+
+        held_out = HeldOut(read, progress=lambda task, count: tell("indexing", task, count))
+        overlap = compare(
+            held_out, seen, progress=lambda task, count: tell("comparing", task, count)
+        )
+    return Against(other, tuple(split for _, split in tested), overlap)
+
+
+_Splits = Sequence[tuple[TaskSpec, str]]
+
+
+def _training(name: str, catalogue: Catalogue) -> _Splits:
+    """The tasks that a mixture trains on, each with its split; its card names the others."""
+    specs = [catalogue.task(task) for task in catalogue.expand(name)]
+    return [(spec, "train") for spec in specs if spec.splits.get("train")]
+
+
+def _tested(name: str, catalogue: Catalogue) -> _Splits:
+    """The tasks that are tested, each with its split."""
+    specs = [catalogue.task(task) for task in catalogue.expand(name)]
+    return [(spec, spec.scored_split) for spec in specs]
+
+
+def _refuse_unprepared(store: "Store", *sides: tuple[str, _Splits]) -> None:
+    for name, splits in sides:
+        absent = [spec.name for spec, split in splits if store.count(spec, split) is None]
+        if absent:
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            raise UserError(
+                f"not prepared in store {store.root}: {', '.join(absent[:3])}{more}; "
+                f"run: flanmix prepare {name} --store {store.root}"
+            )

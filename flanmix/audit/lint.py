@@ -1,0 +1,249 @@
+"""What can be wrong with a card or a mixture, found without opening its dataset.
+
+    lint_card(Path("tasks/mine/nli/toy.yaml"))
+    -> [Problem("toy", 3, None, "its input promises options and lists none"), ...]
+
+Reading a card stops at its first mistake; linting goes on, so that one run shows all of them. What
+`load_card` refuses is a problem here too, beside what it lets through: wording that gives the
+answer away, a field that no template uses, options that are promised and not listed, templates
+that are too much alike (`variety.py`), unnatural spaces around fields (`spacing.py`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from flanmix.audit.spacing import spacing_faults
+from flanmix.audit.variety import FEWEST, variety_faults
+from flanmix.errors import UserError, nearest
+from flanmix.registry.card import load_card, read_yaml
+from flanmix.registry.metric_names import METRICS, check_metrics
+from flanmix.registry.mixture import Mixture, TaskCatalogue, resolve
+from flanmix.registry.task import TaskSpec
+from flanmix.registry.template import CHOICES, OPTIONS, RESERVED, Template
+from flanmix.registry.user_code import load_function
+
+_PROMISE = re.compile(
+    r"\b(options|choices|choose (one|from|between|among)|which of (these|the following))\b", re.I
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        task: the task's or the mixture's name.
+        template: the template's number, where it is about one.
+        record: the record's id, where it is about one.
+        message: one line.
+    """
+
+    task: str
+    template: int | None
+    record: str | None
+    message: str
+
+
+class Cards(TaskCatalogue, Protocol):
+    """What linting needs of a catalogue, beside what resolving needs."""
+
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """The card of each task, by name."""
+
+
+def lint_card(path: Path, expected: int = 0) -> list[Problem]:
+    """Returns everything that is wrong with a card.
+
+    Args:
+        path: the card.
+        expected: how many templates it should have; see `expected_templates`.
+    """
+    try:
+        wording = _lint_wording(path.stem, read_yaml(path))
+    except UserError as error:
+        return [Problem(path.stem, None, None, str(error))]
+    if wording:
+        return wording
+    try:
+        spec = load_card(path)
+    except UserError as error:
+        return [Problem(path.stem, None, None, str(error))]
+    return lint_task(spec, expected)
+
+
+def _lint_wording(name: str, body: Mapping[str, Any]) -> list[Problem]:
+    """Mistakes of each template by itself, where `load_card` would stop at the first."""
+    listed, fields = body.get("templates"), body.get("fields")
+    if not isinstance(listed, list) or not isinstance(fields, dict | list):
+        return []
+    known = {str(field) for field in fields} | RESERVED
+    problems = []
+    for number, item in enumerate(listed):
+        try:
+            template = Template(**item)
+        except ValueError as error:
+            problems.append(Problem(name, number, None, str(error)))
+            continue
+        except TypeError:  # not a mapping, or an unknown key: reading the card says it better
+            continue
+        for field in sorted(template.fields - known):
+            way_out = nearest(field, known) or f"; known: {', '.join(sorted(known))}"
+            problems.append(Problem(name, number, None, f"field '{{{field}}}' is unknown{way_out}"))
+    return problems
+
+
+def expected_templates(specs: Iterable[TaskSpec]) -> dict[str, int]:
+    """Returns how many templates the tasks of each collection usually have."""
+    counts: dict[str, Counter[int]] = {}
+    for spec in specs:
+        counts.setdefault(spec.collection, Counter())[len(spec.templates)] += 1
+    return {name: max(seen, key=lambda n: (seen[n], n)) for name, seen in counts.items()}
+
+
+def lint_task(spec: TaskSpec, expected: int = 0) -> list[Problem]:
+    """Returns what is wrong with a card that reads well; `expected` as for `lint_card`."""
+    messages: list[tuple[int | None, str]]
+    messages = [(None, message) for message in _lint_whole(spec, expected)]
+    seen: dict[tuple[str, str], int] = {}
+    repeated = set()
+    for number, template in enumerate(spec.templates):
+        messages += [(number, message) for message in _lint_template(spec, template)]
+        words = (" ".join(template.inputs.split()), " ".join(template.targets.split()))
+        if words in seen:
+            messages.append((number, f"has the same words as template {seen[words]}"))
+            repeated.add(number)
+        seen.setdefault(words, number)
+    messages += [fault for fault in variety_faults(spec.templates) if fault[0] not in repeated]
+    return [Problem(spec.name, number, None, message) for number, message in messages]
+
+
+def _lint_whole(spec: TaskSpec, expected: int) -> list[str]:
+    messages = []
+    used = frozenset[str]().union(*(template.fields for template in spec.templates))
+    for field in spec.fields:
+        if field not in used:
+            messages.append(f"field '{field}' is used by no template")
+    if len(spec.templates) < expected:
+        messages.append(
+            f"has {len(spec.templates)} templates; tasks of '{spec.collection}' have {expected}"
+        )
+    if not spec.forward_templates:
+        messages.append("every template is inverted: none asks for the answer")
+    messages += _lint_optional(spec) + _lint_options(spec)
+    for metric in spec.metrics:
+        if metric not in METRICS:
+            messages += _message(check_metrics, [metric], "metrics")
+    for reference in _functions(spec):
+        messages += _message(load_function, spec.folder, reference, spec.name)
+    return messages
+
+
+def _lint_optional(spec: TaskSpec) -> list[str]:
+    """Optional fields that an example needs after all."""
+    forward = [spec.templates[number] for number in spec.forward_templates]
+    if forward and all(template.fields & set(spec.optional) for template in forward):
+        names = ", ".join(f"'{name}'" for name in spec.optional)
+        return [
+            f"no template does without {names}: records where optional fields are empty are lost"
+        ]
+    return []
+
+
+def _lint_options(spec: TaskSpec) -> list[str]:
+    """A collection of templates that never shows what to choose from."""
+    forward = [spec.templates[number] for number in spec.forward_templates]
+    if not spec.has_options or len(spec.templates) < FEWEST:
+        return []
+    if any(_shows_options(spec, template) for template in forward):
+        return []
+    return ["no template lists the options: how they are spelled is anybody's guess"]
+
+
+def _functions(spec: TaskSpec) -> list[str]:
+    """The Python functions beside the card that it names."""
+    source = [spec.source.location] if spec.source.kind == "python" else []
+    return source + ([spec.mapping] if spec.mapping else [])
+
+
+def _message(function: Any, *arguments: Any) -> list[str]:
+    """What `function` complains of, if anything."""
+    try:
+        function(*arguments)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _lint_template(spec: TaskSpec, template: Template) -> list[str]:
+    messages = []
+    shown, asked = template.input_fields, template.target_fields
+    if not template.inverted:
+        for field in sorted(shown - RESERVED):
+            if spec.mapping is None and spec.fields[field] == spec.answer:
+                messages.append(f"its input shows the answer: '{field}' is '{spec.answer}'")
+    for field in sorted((shown & asked) - RESERVED):
+        messages.append(f"its input shows '{field}', which its target asks for")
+    if not shown - {OPTIONS, CHOICES}:
+        messages.append("its input has no field: every record would have the same input")
+    if _promises_options(spec, template):
+        messages.append("its input promises options and lists none: add {options} or {choices}")
+    if {OPTIONS, CHOICES} <= shown:
+        messages.append("its input lists the options twice: {options} and {choices}")
+    return messages + spacing_faults(template)
+
+
+def _promises_options(spec: TaskSpec, template: Template) -> bool:
+    if not spec.has_options or template.inverted or not _PROMISE.search(template.inputs):
+        return False
+    return not _shows_options(spec, template)
+
+
+def _shows_options(spec: TaskSpec, template: Template) -> bool:
+    """Whether what to choose from is in the input, as a list or in so many words."""
+    if template.input_fields & {OPTIONS, CHOICES}:
+        return True
+    paths = spec.option_fields if isinstance(spec.option_fields, tuple) else ()
+    if any(spec.fields.get(field) in paths for field in template.input_fields):
+        return True  # they are fields of their own, shown by name
+    words = template.inputs.lower()
+    return bool(spec.options) and all(option.lower() in words for option in spec.options)
+
+
+def lint_mixture(name: str, catalogue: TaskCatalogue, broken: Sequence[str] = ()) -> list[Problem]:
+    """Returns what is wrong with a mixture.
+
+    Args:
+        name: the mixture.
+        catalogue: where it and its tasks are looked up.
+        broken: names of tasks whose cards are already known to be wrong; a mixture that has one
+            of them can't be looked at further, which is no problem of its own.
+    """
+    try:
+        spec = catalogue.mixture(name)
+        members = {task for pattern in spec.tasks for task in catalogue.expand(pattern)}
+        if members & set(broken):
+            return []
+        resolved = resolve(spec, catalogue, lambda task: None)
+    except UserError as error:
+        return [Problem(name, None, None, str(error))]
+    messages = []
+    for task in spec.loss_weights:
+        if task not in resolved.names:
+            near = nearest(task, resolved.names)
+            messages.append(f"loss_weights names '{task}', no member of it{near}")
+    messages += _missing_templates(spec.templates, resolved)
+    return [Problem(name, None, None, message) for message in messages]
+
+
+def _missing_templates(wanted: tuple[int, ...] | None, mixture: Mixture) -> list[str]:
+    messages = []
+    for task in mixture.tasks:
+        missing = sorted(set(wanted or ()) - set(range(len(task.spec.templates))))
+        if missing:
+            messages.append(f"task '{task.spec.name}' has no template {missing[0]}")
+    return messages

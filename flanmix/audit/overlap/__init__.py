@@ -1,0 +1,1 @@
+"""Contamination: what training records share with test records."""

@@ -1,0 +1,36 @@
+"""Whether a task's split expressions can be read, and whether two of its splits share rows.
+
+lint_splits(spec of train "train[:90%]", validation "train[80%:]")
+-> [Problem("toy", None, None, "splits train and validation share rows: ...")]
+"""
+
+from itertools import combinations
+
+from flanmix.audit.lint import Problem
+from flanmix.data.sources.slices import Part, parse_split
+from flanmix.registry.task import TaskSpec
+
+
+def lint_splits(spec: TaskSpec) -> list[Problem]:
+    """Malformed split expressions, and splits that share rows."""
+    parts: dict[str, tuple[Part, ...]] = {}
+    messages = []
+    for split, expression in spec.splits.items():
+        try:
+            parts[split] = parse_split(expression) if expression else ()
+        except ValueError as error:
+            # TFDS and SeqIO have more forms than ours; whatever they are, they read them.
+            if spec.source.kind not in ("tfds", "seqio"):
+                messages.append(f"{split}: {error}")
+    for (one, its), (other, theirs) in combinations(parts.items(), 2):
+        if any(_overlap(a, b) for a in its for b in theirs):
+            both = f"{spec.splits[one]} and {spec.splits[other]}"
+            messages.append(f"splits {one} and {other} share rows: {both}")
+    return [Problem(spec.name, None, None, message) for message in messages]
+
+
+def _overlap(one: Part, other: Part) -> bool:
+    """Whether two parts share rows in every dataset that is large enough."""
+    large = 10**9
+    (a, b), (c, d) = (part.range(large, lambda message: None) for part in (one, other))
+    return one.name == other.name and max(a, c) < min(b, d)

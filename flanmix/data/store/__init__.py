@@ -1,0 +1,1 @@
+"""Prepared records on disk."""

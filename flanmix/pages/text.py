@@ -1,0 +1,156 @@
+"""The mixture card, contamination and scores as plain-text tables, for the terminal.
+
+print(mixture_text(card))
+task  cluster  examples  capped at  rate  share %  epochs/M  templates  in  out  tokens %  ...
+rte   nli          2290          -  2290      3.1      13.6         10  78  2.0       2.9
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flanmix.audit.against import Against
+from flanmix.audit.mixture_card import MixtureCard
+from flanmix.audit.overlap.overlap import Worst
+from flanmix.console import printable, table
+from flanmix.evaluate.scores import Scores, TaskScores
+
+_PAIRS = 40  # of tasks that share something, in a table
+_WORDS = 12  # of a shared run
+
+# ---- the mixture card --------------------------------------------------------------------------
+
+_CARD = [
+    "task",
+    "cluster",
+    "examples",
+    "capped at",
+    "rate",
+    "share %",
+    "epochs/M",
+    "templates",
+    "in",
+    "out",
+    "tokens %",
+    "loss %",
+    "unknown %",
+]
+
+
+def mixture_text(card: MixtureCard) -> str:
+    """A line a task, the totals, and what is shared with test records if that was measured."""
+    rows = [
+        [
+            task.name,
+            task.cluster,
+            task.examples,
+            task.capped_at,
+            task.rate,
+            100 * task.share,
+            task.epochs_per_million,
+            task.templates,
+            task.inputs_tokens,
+            task.targets_tokens,
+            _percent(task.share_of_tokens),
+            _percent(task.share_of_loss),
+            _percent(task.unknown_share),
+        ]
+        for task in card.tasks
+    ]
+    total = f"{card.name}: {len(rows)} tasks, total rate {card.total_rate:,.6g}"
+    if card.vocabulary is not None:
+        unknown = _percent(card.unknown_share) or 0.0
+        total += f"; tokens in vocabulary '{card.vocabulary}', {unknown:.3g}% unknown"
+    parts = [f"{table(_CARD, rows)}\n{total}"]
+    if card.against is not None:
+        parts.append(against_text(card.against))
+    return "\n\n".join(parts)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+# ---- contamination -----------------------------------------------------------------------------
+
+_COUNTS = ["duplicates", "%", "13-grams", "%", "8-grams", "%"]
+
+
+def shares(counts: Sequence[int], records: int) -> list[tuple[int, float]]:
+    """Each count with its share of a task's test records, in percent."""
+    return [(count, 100 * count / max(1, records)) for count in counts]
+
+
+def against_text(against: Against) -> str:
+    """Two tables: every test task, and the worst pairs."""
+    overlap = against.overlap
+    sizes = {task.name: task.records for task in overlap.tasks}
+    tasks = [
+        [task.name, split, task.records, *_cells(task, task.records)]
+        for task, split in zip(overlap.tasks, against.splits, strict=True)
+    ]
+    head = f"against {against.mixture}: test records that are in, or share words with, the training"
+    parts = [head, table(["test task", "split", "records", *_COUNTS], tasks)]
+    if not overlap.pairs:
+        return "\n".join([*parts, "no pair of tasks shares 8 words in a row"])
+    pairs = [
+        [pair.task, pair.other, *_cells(pair, sizes[pair.other]), *_worst(pair.worst)]
+        for pair in overlap.pairs[:_PAIRS]
+    ]
+    last = ["words", "test record", "training record", "longest shared run"]
+    parts += ["", table(["training task", "test task", *_COUNTS, *last], pairs)]
+    if len(overlap.pairs) > _PAIRS:
+        parts.append(f"and {len(overlap.pairs) - _PAIRS} more pairs: --json has them all")
+    return "\n".join(parts)
+
+
+def _cells(found: Any, records: int) -> list[int | str]:
+    counts = (found.duplicates, found.shared_13, found.shared_8)
+    rows = shares(counts, records)
+    return [cell for count, share in rows for cell in (count, f"{share:.2f}")]
+
+
+def _worst(worst: Worst) -> list[int | str]:
+    """How many words a run has, its records, and its beginning."""
+    count = len(worst.words.split())
+    return [count, worst.record, worst.train_record, printable(beginning(worst.words, _WORDS))]
+
+
+def beginning(words: str, count: int) -> str:
+    """The first words of a run, with dots for the rest."""
+    there = words.split()
+    return words if len(there) <= count else " ".join([*there[:count], "..."])
+
+
+# ---- scores -------------------------------------------------------------------------------------
+
+_SEEN = {"": "", "cluster": "its cluster", "task": "the task", "unknown": "unknown"}
+
+
+def scores_text(scores: Scores) -> str:
+    """The scores as plain text: a line a task, then clusters, groups and the mean."""
+    header = [
+        *("task", "cluster", "trained on", "metric", "baseline"),
+        *("mean", "median", "best", "records"),
+    ]
+    parts = [table(header, [_row(name, task) for name, task in scores.tasks.items()])]
+    parts.append(table(["cluster", "mean"], [[*item] for item in scores.clusters().items()]))
+    groups = [[name, *_group(scores.group(name))] for name in scores.groups]
+    parts.append(table(["group", "accuracy", "majority", "mean"], groups))
+    if (mean := scores.mean()) is not None:
+        parts.append(f"step {scores.step}, mean over {len(scores.tasks)} tasks: {mean:.2f}")
+    if scores.missing:
+        parts.append(f"not prepared, and left out: {', '.join(scores.missing)}")
+    return "\n\n".join(parts)
+
+
+def _row(name: str, task: TaskScores) -> list[Any]:
+    key = task.primary or next(iter(task.mean()))
+    best = task.best.metrics[key] if task.best else None
+    return [
+        *(name, task.cluster, _SEEN[task.seen], key, task.baseline.get(key)),
+        *(task.mean()[key], task.median()[key], best, task.examples),
+    ]
+
+
+def _group(group: dict[str, Any]) -> list[float | None]:
+    return [group["accuracy"], group["majority"], group["mean"]]

@@ -1,0 +1,198 @@
+r"""A card: one YAML file that is one task, whole.
+
+    name: rte                                   # the file is rte.yaml
+    version: 1
+    kind: classification                        # or generation
+    source: {tfds: "super_glue/rte:1.0.2"}      # or jsonl, tsv, csv, seqio, python
+    splits: {train: "train[:-200]", validation: "train[-200:]", test: validation}
+    fields: {premise: premise, hypothesis: hypothesis}
+    answer: label
+    options: ["yes", "no"]                      # or {field: choices.text}, {fields: [a, b]}
+    templates:
+      - inputs: "{premise}\nDoes it follow that {hypothesis}?\n{options}"
+      - inputs: "Write a claim; that it follows from the text must be {answer}.\n{premise}"
+        targets: "{hypothesis}"
+        inverted: true
+    metrics: [accuracy]
+
+`fields` may also be a list of names that are keys of the raw record. `map: file.py:function` names
+a function beside the card; `answer` is then `answer` unless the card says otherwise. Collection and
+cluster are the names of the folders: `tasks/<collection>/<cluster>/<name>.yaml`.
+
+`like: anli_r1` takes from the card of that name in the same folder every key that this one does not
+give: for the parts of one dataset, which differ in source and splits and share their templates.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from flanmix.errors import UserError, nearest
+from flanmix.registry.task import Source, SourceKind, TaskSpec
+from flanmix.registry.template import Template
+
+_KEYS = [
+    "name",
+    "like",
+    "version",
+    "kind",
+    "source",
+    "splits",
+    "fields",
+    "answer",
+    "options",
+    "labels",
+    "map",
+    "optional",
+    "templates",
+    "metrics",
+]
+_REQUIRED = ("name", "version", "kind", "source", "splits", "fields", "templates", "metrics")
+_TEMPLATE_KEYS = ("inputs", "targets", "inverted")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML file that holds one mapping.
+
+    Raises:
+        UserError: when the file can't be read or holds something else.
+    """
+    try:
+        body = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f" line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not YAML: {error.problem}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: can't be read: {error}") from error
+    if not isinstance(body, dict):
+        raise UserError(f"{path}: holds no mapping of keys to values")
+    return body
+
+
+def load_card(path: Path) -> TaskSpec:
+    """Reads a card.
+
+    Raises:
+        UserError: one line that names the file, and the template where there is one.
+    """
+    body = read_yaml(path)
+    if "like" in body:
+        body = {**_model_of(path, body), **body}
+    check_keys(body, _KEYS, _REQUIRED, str(path))
+    try:
+        return _task(body, path)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _model_of(path: Path, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the card that this one is like."""
+    other = path.with_name(f"{body['like']}.yaml")
+    if not other.is_file():
+        near = nearest(str(body["like"]), [card.stem for card in path.parent.glob("*.yaml")])
+        raise UserError(f"{path}: like is '{body['like']}': there is no {other}{near}")
+    model = read_yaml(other)
+    if "like" in model:
+        raise UserError(f"{path}: like is '{body['like']}', which is like '{model['like']}' itself")
+    return model
+
+
+def check_keys(
+    body: Mapping[str, Any], known: tuple[str, ...] | list[str], required: tuple[str, ...], at: str
+) -> None:
+    """Raises a UserError for a key that is unknown or missing; `at` says where."""
+    for key in body:
+        if key not in known:
+            raise UserError(f"{at}: key '{key}' is unknown{nearest(str(key), known)}")
+    for key in required:
+        if key not in body:
+            raise UserError(f"{at}: key '{key}' is missing")
+
+
+def _task(body: dict[str, Any], path: Path) -> TaskSpec:
+    if body["name"] != path.stem:
+        raise ValueError(f"name is '{body['name']}': it must be the file's, '{path.stem}'")
+    if "answer" not in body and "map" not in body:
+        raise ValueError("key 'answer' is missing")
+    options, option_fields = _options(body.get("options"))
+    fields = body["fields"]
+    if isinstance(fields, list):
+        fields = {name: name for name in fields}
+    return TaskSpec(
+        name=body["name"],
+        collection=path.parent.parent.name,
+        cluster=path.parent.name,
+        version=body["version"],
+        kind=body["kind"],
+        source=_source(body["source"]),
+        splits=_texts(body["splits"], "splits", optional=True),
+        fields=_texts(fields, "fields"),
+        answer=body.get("answer", "answer"),
+        options=options,
+        option_fields=option_fields,
+        labels=_texts(body.get("labels", {}), "labels"),
+        mapping=body.get("map"),
+        optional=_names(body.get("optional", []), "optional"),
+        templates=_templates(body["templates"]),
+        metrics=_names(body["metrics"], "metrics"),
+        folder=path.parent,
+    )
+
+
+def _source(body: Any) -> Source:
+    kinds = get_args(SourceKind)
+    found = [kind for kind in kinds if isinstance(body, dict) and kind in body]
+    extra = set(body) - set(kinds) - {"columns"} if isinstance(body, dict) else set()
+    if len(found) != 1 or extra:
+        raise ValueError(f"source is {body!r}: one of {', '.join(kinds)} with its place")
+    return Source(found[0], body[found[0]], _names(body.get("columns", []), "columns"))
+
+
+def _options(body: Any) -> tuple[tuple[str, ...], str | tuple[str, ...] | None]:
+    if body is None:
+        return (), None
+    if isinstance(body, list):
+        return _names(body, "options"), None
+    if isinstance(body, dict) and list(body) == ["field"] and isinstance(body["field"], str):
+        return (), body["field"]
+    if isinstance(body, dict) and list(body) == ["fields"]:
+        return (), _names(body["fields"], "options.fields")
+    raise ValueError(f"options is {body!r}: a list, {{field: path}} or {{fields: [path, path]}}")
+
+
+def _templates(body: Any) -> tuple[Template, ...]:
+    if not isinstance(body, list):
+        raise ValueError("templates is no list")
+    templates = []
+    for number, item in enumerate(body):
+        if not isinstance(item, dict) or "inputs" not in item:
+            raise ValueError(f"template {number}: has no inputs")
+        if unknown := [key for key in item if key not in _TEMPLATE_KEYS]:
+            near = nearest(str(unknown[0]), _TEMPLATE_KEYS)
+            raise ValueError(f"template {number}: key '{unknown[0]}' is unknown{near}")
+        try:
+            templates.append(Template(**item))
+        except ValueError as error:
+            raise ValueError(f"template {number}: {error}") from None
+    return tuple(templates)
+
+
+def _texts(body: Any, key: str, optional: bool = False) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise ValueError(f"{key} is {body!r}: it must map names to texts")
+    for name, value in body.items():
+        if not isinstance(name, str) or not (isinstance(value, str) or (optional and not value)):
+            raise ValueError(f"{key}: {name!r}: {value!r} must be texts; quote them")
+    return body
+
+
+def _names(body: Any, key: str) -> tuple[str, ...]:
+    if not isinstance(body, list) or not all(isinstance(item, str) for item in body):
+        raise ValueError(
+            f"{key} is {body!r}: it must be a list of texts; quote yes, no and numbers"
+        )
+    return tuple(body)

@@ -1,0 +1,1 @@
+"""Tasks and mixtures in SeqIO's registries."""

@@ -1,0 +1,1 @@
+"""The trainer: settings, data, learner, loop, events, run record."""

@@ -1,0 +1,148 @@
+"""`flanmix check`: what is wrong with tasks and mixtures, and with prepared records.
+
+    task  template  record    problem
+    rte          3  -         its input shows the answer: 'gold' is 'label'
+    copa         -  train-17  the answer 'first' is no option of ['one', 'two']
+
+Without a store only cards are read. With one, every prepared split is compared with its hash, and
+every record is rendered in every template that it fits. What reads unnaturally in many records
+(`{text}.` where most texts end with a full stop) is said once. With `--vocabulary`, a second
+table says what of the templates it loses. Ends with 1 if there are problems.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flanmix.audit.lint import Problem, expected_templates, lint_card, lint_mixture
+from flanmix.audit.splits import lint_splits
+from flanmix.console import print_json, printable, say, table
+from flanmix.errors import UserError
+from flanmix.registry.catalogue import Catalogue, default_catalogue
+from flanmix.registry.task import TaskSpec
+
+if TYPE_CHECKING:
+    from flanmix.audit.vocabulary_loss import VocabularyLoss
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs the verb; flags as in cli.py."""
+    catalogue = default_catalogue()
+    tasks, mixtures = _chosen(catalogue, args.names)
+    specs, problems = _lint(catalogue, tasks, mixtures)
+    if args.store is not None:
+        problems += _check_store(args.store, specs, named=bool(args.names))
+    checked = len(tasks) + len(mixtures)
+    document: dict[str, Any] = {
+        "checked": checked,
+        "problems": [asdict(problem) for problem in problems],
+    }
+    if not args.json:
+        _print(checked, problems)
+    if args.vocabulary is not None:
+        losses = _losses(specs, args.vocabulary)
+        rows = [asdict(loss) for loss in losses]
+        document["vocabulary"] = {"name": args.vocabulary, "tasks": rows}
+        if not args.json:
+            _print_losses(args.vocabulary, losses)
+    if args.json:
+        print_json(document)
+    return 1 if problems else 0
+
+
+def _chosen(catalogue: Catalogue, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of the tasks and the mixtures to look at: everything, where none is named."""
+    if not names:
+        return catalogue.names(), catalogue.mixture_names()
+    tasks: set[str] = set()
+    for name in names:
+        try:
+            tasks.update(catalogue.expand(name))
+        except UserError:
+            if not catalogue.is_mixture(name):
+                raise  # a mixture that is broken is what linting it will say
+    return sorted(tasks), sorted(name for name in set(names) if catalogue.is_mixture(name))
+
+
+def _print(checked: int, problems: Sequence[Problem]) -> None:
+    rows = [(p.task, p.template, p.record, printable(p.message)) for p in problems]
+    if rows:
+        print(table(["task", "template", "record", "problem"], rows))
+    found = (
+        "no problems" if not rows else "1 problem" if len(rows) == 1 else f"{len(rows)} problems"
+    )
+    print(f"{checked} tasks and mixtures checked: {found}")
+
+
+def _print_losses(name: str, losses: "Sequence[VocabularyLoss]") -> None:
+    rows = [
+        (loss.task, round(100 * loss.unknown_share, 2), loss.collapsed_pairs) for loss in losses
+    ]
+    print(f"\nlost in vocabulary '{name}', of the templates' own characters:")
+    print(table(["task", "lost %", "pairs of templates made the same"], rows))
+
+
+# ---- cards -------------------------------------------------------------------------------------
+
+
+def _lint(
+    catalogue: Catalogue, tasks: Sequence[str], mixtures: Sequence[str]
+) -> tuple[list[TaskSpec], list[Problem]]:
+    """The tasks whose cards can be read, and everything that is wrong with cards and mixtures."""
+    collections = {catalogue.paths[name].parts[-3] for name in tasks}
+    siblings = [n for n, path in catalogue.paths.items() if path.parts[-3] in collections]
+    readable = {spec.name: spec for spec in _readable(catalogue, siblings)}
+    expected = expected_templates(readable.values())
+    problems: list[Problem] = []
+    for name in tasks:
+        path = catalogue.paths[name]
+        problems += lint_card(path, expected.get(path.parts[-3], 0))
+        if name in readable:
+            problems += lint_splits(readable[name])
+    broken = [name for name in siblings if name not in readable]
+    for name in mixtures:
+        problems += lint_mixture(name, catalogue, broken)
+    return [readable[name] for name in tasks if name in readable], problems
+
+
+def _readable(catalogue: Catalogue, names: Iterable[str]) -> Iterator[TaskSpec]:
+    for name in names:
+        try:
+            yield catalogue.task(name)
+        except UserError:
+            continue  # linting its card says what is wrong
+
+
+# ---- vocabulary --------------------------------------------------------------------------------
+
+
+def _losses(specs: Sequence[TaskSpec], name: str) -> "list[VocabularyLoss]":
+    from flanmix.audit.vocabulary_loss import vocabulary_loss
+    from flanmix.data.vocabulary import load_vocabulary
+
+    vocabulary = load_vocabulary(name)
+    return [vocabulary_loss(spec, vocabulary) for spec in specs]
+
+
+# ---- records -----------------------------------------------------------------------------------
+
+
+def _check_store(folder: str, specs: Sequence[TaskSpec], named: bool) -> list[Problem]:
+    from flanmix.audit.records import record_problems
+    from flanmix.data.store.store import Store
+
+    if not Path(folder).is_dir():
+        raise UserError(f"store {folder} is no folder; flanmix prepare makes one")
+    store = Store(folder)
+    prepared = set(store.tasks())
+    if not named:
+        absent = [spec.name for spec in specs if spec.name not in prepared]
+        if absent:
+            say(f"not in the store, so not looked at: {len(absent)}")
+        specs = [spec for spec in specs if spec.name in prepared]
+    problems = []
+    for spec in specs:
+        problems += record_problems(store, spec)
+    return problems

@@ -1,0 +1,79 @@
+"""`flanmix mixture`: the mixture card, what a model will really see.
+
+    task  cluster  examples  capped at  rate  share %  epochs/M  templates  in  out  tokens %  ...
+    rte   nli          2290          -  2290      3.1      13.6         10  78  2.0       2.9
+
+The columns are explained in flanmix/audit/mixture_card.py. With `--against OTHER` the card also
+says what the training records share with OTHER's test records (flanmix/audit/against.py):
+
+    training task  test task  duplicates  %     13-grams  %     8-grams  %     words  test record
+    snli           rte                 0  0.00         2  0.72        5  1.81     22  test-40
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flanmix.audit.mixture_card import MixtureCard, make_card
+from flanmix.console import print_json, say
+from flanmix.errors import UserError
+from flanmix.pages.text import mixture_text
+from flanmix.registry.catalogue import default_catalogue
+
+if TYPE_CHECKING:
+    from flanmix.data.store.store import Store
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs the verb; flags as in cli.py."""
+    catalogue = default_catalogue()
+    store = _open(args.store)
+    card = make_card(args.name, catalogue, store, args.vocabulary)
+    if args.against is not None:
+        from flanmix.audit.against import measure_against
+
+        if args.html is not None:
+            _write_page(args.html, card)  # what can't be written is said now, not in minutes
+        against = measure_against(args.name, args.against, catalogue, store)
+        card = replace(card, against=against)
+    for message in _warnings(card):
+        say(message)
+    if args.html is not None:
+        _write_page(args.html, card)
+        say(f"wrote {args.html}")
+    if args.json:
+        print_json(card.to_json())
+    else:
+        print(mixture_text(card))
+    return 0
+
+
+def _write_page(path: str, card: MixtureCard) -> None:
+    from flanmix.pages.mixture import page
+
+    try:
+        Path(path).write_text(page(card), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}") from None
+
+
+def _warnings(card: MixtureCard) -> Iterator[str]:
+    way_out = f"flanmix prepare {card.name} --store DIR, then look with --store DIR"
+    if card.for_evaluation:
+        yield f"without a training split, and not on the card: {', '.join(card.for_evaluation)}"
+    if card.absent:
+        yield f"not prepared, and not on the card: {', '.join(card.absent)}; {way_out}"
+    if any(task.examples is None for task in card.tasks):
+        yield f"nothing is prepared, so rates and shares are not yet what they will be; {way_out}"
+
+
+def _open(folder: str | None) -> "Store | None":
+    if folder is None:
+        return None
+    from flanmix.data.store.store import Store
+
+    if not Path(folder).is_dir():
+        raise UserError(f"store {folder} is no folder; flanmix prepare makes one")
+    return Store(folder)
