@@ -1,5 +1,7 @@
 """Packaging: what flanmix needs, and where its tasks and gin files go when it is installed.
 
+The description of the project is in pyproject.toml; what is computed or takes a reason is here.
+
 `tasks/` and `gin/` lie beside the package in a checkout, where people read and edit them, and are
 installed as `flanmix/_tasks` and `flanmix/_gin`; `flanmix.registry.paths` finds either. t5 is in
 the pinned list only (requirements.txt): what it asks for overwrites the files of the released seqio
@@ -30,26 +32,29 @@ REQUIRED = [
     "rouge-score>=0.1.2",
     "scikit-learn>=1.7",
     "tensorboardX>=2.6",
-    "matplotlib>=3.10",
+    "jinja2>=3.1",
+    "markupsafe>=3",
 ]
 
 EXTRAS = {
-    "dev": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "beartype>=0.23", "ruff", "pyrefly"],
+    "dev": [
+        *("pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "beartype>=0.23"),
+        *("ruff", "pyrefly", "deptry"),
+    ],
     "tpu": ["jax[tpu]"],
     "gpu": ["jax[cuda12]"],
     "bench": ["torch>=2.4", "transformers>=5"],
 }
 
 setup(
-    name="flanmix",
     version="0.1.0",
-    description="Instruction tuning in the manner of Flan, in JAX",
-    python_requires=">=3.11,<3.14",
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     packages=[*find_packages(include=["flanmix", "flanmix.*"]), "flanmix._gin", "flanmix._tasks"],
     package_dir={"flanmix._gin": "gin", "flanmix._tasks": "tasks"},
     package_data={
+        "flanmix": ["py.typed"],
+        "flanmix.pages": ["style.css", "templates/*.j2"],
         "flanmix._gin": ["**/*.gin"],
         "flanmix._tasks": ["**/*.yaml", "**/*.py", "**/*.model"],
     },

@@ -209,9 +209,12 @@ def _run(argv: list[str]) -> int:
         args = parse(name, argv[1:])
     except SystemExit as done:  # argparse has printed the verb's help
         return int(done.code or 0)
-    from flanmix.console import log_to_stderr  # a verb's help needs no progress bars
+    # Here, since a verb's help needs neither progress bars nor plugins.
+    from flanmix.console import log_to_stderr
+    from flanmix.plugins import load_plugins
 
     log_to_stderr()
+    load_plugins()
     return importlib.import_module(f"flanmix.verbs.{name}").main(args)
 
 

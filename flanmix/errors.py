@@ -1,6 +1,6 @@
-"""The one exception for a user's mistake, and the nearest valid name for it.
+"""The one exception for a user error, and the nearest valid name for it.
 
-A `UserError` holds one line: what is wrong, where (file, task, template, record), and the way out.
+A `UserError` holds one line: what is wrong, where (file, task, template, record), and a hint.
 The command line prints it as `flanmix: ...` on stderr and exits with 2, without a traceback:
 
     raise UserError(f"task 'rtee' is unknown{nearest('rtee', names)}")
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the user can mend; its message is one line."""
+    """An error that the user can mend; its message is one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))

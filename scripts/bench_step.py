@@ -34,11 +34,11 @@ def flanmix_step(size: dict):
 
     import jax
     import numpy as np
-    from flax import nnx
 
-    from flanmix.learn.loss import LossConfig
+    from flanmix.learn.loss import CrossEntropy
     from flanmix.learn.optimizer import Adafactor
     from flanmix.learn.step import new_state, train_step
+    from flanmix.model.params import declarations, merge, split
     from flanmix.model.t5 import T5Config
 
     config = T5Config(
@@ -51,15 +51,18 @@ def flanmix_step(size: dict):
         num_decoder_layers=size["layers"],
         dropout_rate=0.0,
     )
-    graph, params = nnx.split(jax.jit(config.init)(jax.random.key(0)), nnx.Param)
-    optimizer = Adafactor().build(stacks=config.stacks)
+    model = jax.jit(config.init)(jax.random.key(0))
+    graph, params, _ = split(model)
+    optimizer = Adafactor().build(declarations(model))
+
+    def loss_fn(params, batch, rng):
+        return CrossEntropy()(merge(graph, params), batch, dropout_rng=None, num_tasks=1)
+
     step = partial(
         train_step,
-        forward=lambda params, batch, key: nnx.merge(graph, params)(batch, dropout_key=key),
+        loss_fn=loss_fn,
         optimizer=optimizer,
         schedule=lambda step: jax.numpy.float32(1e-3),
-        loss=LossConfig(),
-        num_tasks=1,
         seed=0,
     )
     step = jax.jit(step, donate_argnums=0)

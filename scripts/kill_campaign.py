@@ -59,7 +59,7 @@ def train(args: argparse.Namespace, folder: Path, name: str) -> list[str]:
         "STORE": folder / "store",
         "STEPS": args.steps,
         "CHECKPOINT_EVERY": args.checkpoint_every,
-        "Run.keep_best": 0,
+        "CheckpointConfig.keep_best": 0,
         "Evaluation.groups": {},
     }
     flags = [f"--gin.{key}={value}" for key, value in bindings.items()]

@@ -35,7 +35,7 @@ def texts() -> Iterator[str]:
     """Every training record, each in one of its task's templates; then every template once."""
     for path in sorted(POCKET.glob("*/*.yaml")):
         spec = load_card(path)
-        records = load_function(spec.folder, spec.source.location, spec.name)("train")
+        records = load_function(spec.folder, spec.source.location, path.stem)("train")
         for number, raw in enumerate(records):
             for record in canonicalize(spec, raw, str(number)):
                 pair = render(spec, record, number % len(spec.templates))

@@ -4,6 +4,7 @@
 #   scripts/quickstart.sh            RUN_DIR=/data/runs/a PYTHON=python3.12 scripts/quickstart.sh
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+use_environment .venv requirements.txt
 cd "$ROOT"
 
 STORE="${STORE:-runs/store}"

@@ -36,7 +36,7 @@ def texts(mixture: Mixture, store: Store, samples: int, seed: int) -> Iterator[s
     order = SampleOrder(rates, [len(reader) for reader in readers], mixture.names, seed)
     for number in range(samples):
         sample = order.sample(number)
-        task, record = mixture.tasks[sample.task], readers[sample.task][sample.position]
+        task, record = mixture.tasks[sample.task], readers[sample.task][sample.index]
         drawn = draw(task.spec, record, task.templates, seed, sample.epoch)
         if drawn is not None:
             pair = render(task.spec, record, drawn[0], reference=drawn[1])

@@ -138,7 +138,7 @@ CASES = {
     ),
     "a batch that no mesh can divide": (
         None,
-        f"{TRAIN} --gin.MIXTURE=mix --gin.BATCH_SIZE=32 --gin.Run.microbatches=3",
+        f"{TRAIN} --gin.MIXTURE=mix --gin.BATCH_SIZE=32 --gin.MICROBATCHES=3",
         "BATCH_SIZE is 32: its rows can't be divided",
     ),
     "more devices than there are": (

@@ -33,6 +33,7 @@ FLOORS = {
     "pages": 6,
     "verbs": 7,
     "cli": 8,
+    "__init__": 8,  # the Python API, whose names are imported when they are used
     "__main__": 9,
 }
 # Packages on different floors that still never know each other.
@@ -111,7 +112,7 @@ def faults(path: str, source: str) -> list[str]:
 @pytest.mark.parametrize("path", [m.relative_to(ROOT).as_posix() for m in MODULES])
 def test_imports_go_down(path: str) -> None:
     here = room(tuple(path.split("/")))
-    assert here in FLOORS or here == "__init__", f"{path} is on no floor: give it one"
+    assert here in FLOORS, f"{path} is on no floor: give it one"
     assert not faults(path, (ROOT / path).read_text())
 
 
@@ -146,7 +147,7 @@ def test_the_reader_finds(path: str, source: str) -> None:
             "from flanmix.registry.record import Record",
         ),
         ("flanmix/data/loader.py", "import jax"),
-        ("flanmix/data/sources/seqio_bridge.py", "def f():\n    import seqio, tensorflow"),
+        ("flanmix/data/sources/quiet_tensorflow.py", "def f():\n    import seqio, tensorflow"),
         ("flanmix/verbs/gin_config.py", "import gin"),
         ("flanmix/registry/paths.py", "import flanmix"),
         ("flanmix/evaluate/rank.py", "import jax\nfrom flanmix.data.loader import Loader"),

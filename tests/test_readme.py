@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flanmix import cli
+from flanmix.train.settings import macros
 from tests import documentation
 from tests.conftest import ROOT
 
@@ -44,6 +45,23 @@ def test_the_example_works(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert cli.main(["mixture", "rainy_days", "--json"]) == 0
 
 
+def test_its_road_works_from_an_empty_folder(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command under "Register a task" in its order, then the Python below; fewer steps."""
+    section = README[README.index("## Register a task") : README.index("## Held-out evaluation")]
+    for argv in documentation.commands(section):
+        fewer = ["--gin.STEPS=2", "--gin.Evaluation.before=False"] if argv[0] == "train" else []
+        assert cli.main([*argv, *fewer]) == 0, argv
+    scores = json.loads((here / "runs" / "rain" / "scores.json").read_text())
+    assert set(scores["tasks"]) == {"umbrella"}
+    (program,) = [b.text for b in documentation.blocks(section) if b.language == "python"]
+    names: dict = {}
+    exec(program, names)
+    assert names["batch"]["encoder_input_tokens"].shape == (4, 128)
+    assert isinstance(names["answers"][0].text, str)
+
+
 def test_its_commands_parse() -> None:
     commands = documentation.commands(README)
     assert len(commands) >= 6
@@ -52,7 +70,7 @@ def test_its_commands_parse() -> None:
 
 
 def test_its_page_of_verbs_is_the_parsers() -> None:
-    page = README[README.index("## The command line") :]
+    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
     shown = {}
     for verb, flags in re.findall(r"^\| `([a-z]+)([^`]*)` \|", page, re.MULTILINE):
         shown[verb] = set(re.findall(r"(?<![\w-])--?[a-zA-Z_]+", flags)) - {"--gin"}
@@ -60,6 +78,12 @@ def test_its_page_of_verbs_is_the_parsers() -> None:
     for verb in cli.VERBS:
         declared = {flag for action in cli.parser(verb)._actions for flag in action.option_strings}
         assert shown[verb] == declared - {"-h", "--help", "--json"}, verb
+
+
+def test_its_gin_names_are_those_of_the_settings() -> None:
+    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    listed = page[page.index("**gin names**") : page.index("Everything else is")]
+    assert set(re.findall(r"`([A-Z_]+)`", listed)) == {macro for macro, _, _ in macros()}
 
 
 def test_every_command_that_the_interface_has_is_stable() -> None:

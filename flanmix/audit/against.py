@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flanmix.console import bar
 from flanmix.errors import UserError
 from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.hints import prepare_hint
 from flanmix.registry.task import TaskSpec
 
 if TYPE_CHECKING:
@@ -99,5 +100,5 @@ def _refuse_unprepared(store: "Store", *sides: tuple[str, _Splits]) -> None:
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
             raise UserError(
                 f"not prepared in store {store.root}: {', '.join(absent[:3])}{more}; "
-                f"run: flanmix prepare {name} --store {store.root}"
+                f"{prepare_hint(name, store.root)}"
             )

@@ -1,6 +1,6 @@
-"""What can be wrong with a card or a mixture, found without opening its dataset.
+"""What can be wrong with a task or a mixture, found without opening its dataset.
 
-    lint_card(Path("tasks/mine/nli/toy.yaml"))
+    lint_entry(catalogue.entries["toy"])
     -> [Problem("toy", 3, None, "its input promises options and lists none"), ...]
 
 Reading a card stops at its first mistake; linting goes on, so that one run shows all of them. What
@@ -13,17 +13,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from flanmix.audit.spacing import spacing_faults
 from flanmix.audit.variety import FEWEST, variety_faults
+from flanmix.data.sources.api import source_of
 from flanmix.errors import UserError, nearest
-from flanmix.registry.card import load_card, read_yaml
-from flanmix.registry.metric_names import METRICS, check_metrics
+from flanmix.evaluate.metrics import METRICS
+from flanmix.registry.card import read_yaml
+from flanmix.registry.catalogue import load_entry
+from flanmix.registry.collections import Entry
 from flanmix.registry.mixture import Mixture, TaskCatalogue, resolve
 from flanmix.registry.task import TaskSpec
-from flanmix.registry.template import CHOICES, OPTIONS, RESERVED, Template
+from flanmix.registry.template import CHOICES, OPTIONS, RATIONALE, RESERVED, Template
 from flanmix.registry.user_code import load_function
 
 _PROMISE = re.compile(
@@ -48,32 +50,22 @@ class Problem:
     message: str
 
 
-class Cards(TaskCatalogue, Protocol):
-    """What linting needs of a catalogue, beside what resolving needs."""
-
-    @property
-    def paths(self) -> Mapping[str, Path]:
-        """The card of each task, by name."""
-
-
-def lint_card(path: Path, expected: int = 0) -> list[Problem]:
-    """Returns everything that is wrong with a card.
+def lint_entry(entry: Entry, expected: int = 0) -> list[Problem]:
+    """Returns everything that is wrong with a task.
 
     Args:
-        path: the card.
+        entry: the task's entry.
         expected: how many templates it should have; see `expected_templates`.
     """
     try:
-        wording = _lint_wording(path.stem, read_yaml(path))
+        if entry.lint_path is not None:
+            wording = _lint_wording(entry.name, read_yaml(entry.lint_path))
+            if wording:
+                return wording
+        task = load_entry(entry)
     except UserError as error:
-        return [Problem(path.stem, None, None, str(error))]
-    if wording:
-        return wording
-    try:
-        spec = load_card(path)
-    except UserError as error:
-        return [Problem(path.stem, None, None, str(error))]
-    return lint_task(spec, expected)
+        return [Problem(entry.name, None, None, str(error))]
+    return lint_task(task, expected)
 
 
 def _lint_wording(name: str, body: Mapping[str, Any]) -> list[Problem]:
@@ -82,6 +74,8 @@ def _lint_wording(name: str, body: Mapping[str, Any]) -> list[Problem]:
     if not isinstance(listed, list) or not isinstance(fields, dict | list):
         return []
     known = {str(field) for field in fields} | RESERVED
+    if body.get("rationale"):
+        known |= {RATIONALE}
     problems = []
     for number, item in enumerate(listed):
         try:
@@ -92,8 +86,8 @@ def _lint_wording(name: str, body: Mapping[str, Any]) -> list[Problem]:
         except TypeError:  # not a mapping, or an unknown key: reading the card says it better
             continue
         for field in sorted(template.fields - known):
-            way_out = nearest(field, known) or f"; known: {', '.join(sorted(known))}"
-            problems.append(Problem(name, number, None, f"field '{{{field}}}' is unknown{way_out}"))
+            hint = nearest(field, known) or f"; known: {', '.join(sorted(known))}"
+            problems.append(Problem(name, number, None, f"field '{{{field}}}' is unknown{hint}"))
     return problems
 
 
@@ -106,7 +100,7 @@ def expected_templates(specs: Iterable[TaskSpec]) -> dict[str, int]:
 
 
 def lint_task(spec: TaskSpec, expected: int = 0) -> list[Problem]:
-    """Returns what is wrong with a card that reads well; `expected` as for `lint_card`."""
+    """Returns what is wrong with a task that can be made; `expected` as for `lint_entry`."""
     messages: list[tuple[int | None, str]]
     messages = [(None, message) for message in _lint_whole(spec, expected)]
     seen: dict[tuple[str, str], int] = {}
@@ -133,13 +127,13 @@ def _lint_whole(spec: TaskSpec, expected: int) -> list[str]:
             f"has {len(spec.templates)} templates; tasks of '{spec.collection}' have {expected}"
         )
     if not spec.forward_templates:
-        messages.append("every template is inverted: none asks for the answer")
+        messages.append("no template asks for the answer alone: nothing can be scored")
     messages += _lint_optional(spec) + _lint_options(spec)
     for metric in spec.metrics:
-        if metric not in METRICS:
-            messages += _message(check_metrics, [metric], "metrics")
+        messages += _message(METRICS.__getitem__, metric)
+    messages += _message(source_of, spec)
     for reference in _functions(spec):
-        messages += _message(load_function, spec.folder, reference, spec.name)
+        messages += _message(load_function, spec.folder, reference, f"task '{spec.name}'")
     return messages
 
 

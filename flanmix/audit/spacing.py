@@ -19,7 +19,14 @@ from dataclasses import dataclass
 
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
-from flanmix.registry.template import ANSWER, CHOICES, OPTIONS, Template, choices_sentence
+from flanmix.registry.template import (
+    ANSWER,
+    CHOICES,
+    OPTIONS,
+    RATIONALE,
+    Template,
+    choices_sentence,
+)
 
 # Fields stand in a text as their names between two characters that no text has use for; in a text
 # without their names, as the first of the two.
@@ -169,6 +176,8 @@ class RecordSpacing:
             yield from self._at(name, text)
         for answer in record.answers[:1]:
             yield from self._at(ANSWER, answer)
+        if record.rationale:
+            yield from self._at(RATIONALE, record.rationale)
         if record.options:
             sentence = choices_sentence(record.options)
             yield from self._at(CHOICES, sentence)

@@ -7,6 +7,7 @@ lint_splits(spec of train "train[:90%]", validation "train[80%:]")
 from itertools import combinations
 
 from flanmix.audit.lint import Problem
+from flanmix.data.sources.api import SOURCES
 from flanmix.data.sources.slices import Part, parse_split
 from flanmix.registry.task import TaskSpec
 
@@ -15,12 +16,14 @@ def lint_splits(spec: TaskSpec) -> list[Problem]:
     """Malformed split expressions, and splits that share rows."""
     parts: dict[str, tuple[Part, ...]] = {}
     messages = []
+    reader = SOURCES.get(spec.source.kind)
+    own = reader is not None and reader.own_splits
     for split, expression in spec.splits.items():
         try:
             parts[split] = parse_split(expression) if expression else ()
         except ValueError as error:
-            # TFDS and SeqIO have more forms than ours; whatever they are, they read them.
-            if spec.source.kind not in ("tfds", "seqio"):
+            # A library has more forms than ours; whatever they are, it reads them.
+            if own:
                 messages.append(f"{split}: {error}")
     for (one, its), (other, theirs) in combinations(parts.items(), 2):
         if any(_overlap(a, b) for a in its for b in theirs):

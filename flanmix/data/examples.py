@@ -14,9 +14,9 @@ batches, since each has a cost a call.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flanmix.data.fewshot import choose_exemplars, exemplar_positions, wants_exemplars
+from flanmix.data.fewshot import choose_exemplars, exemplar_indices, wants_exemplars
 from flanmix.data.mixing import Sample, SampleOrder
-from flanmix.data.render import TextPair, draw, render
+from flanmix.data.render import TextExample, draw, render
 from flanmix.data.store.reader import RecordReader
 from flanmix.data.store.store import Store
 from flanmix.data.tokens import Example, Lengths, tokenize
@@ -30,7 +30,7 @@ TRAIN = "train"
 
 @dataclass
 class _Query:
-    """A sample on its way: its record, how it is asked, and what is shown before it."""
+    """A sample's record, how it is asked, and what is shown before it."""
 
     sample: Sample
     record: Record
@@ -81,24 +81,25 @@ class ExampleReader:
         """Reads, renders and tokenizes samples.
 
         Args:
-            numbers: sample numbers of the whole mixture.
+            numbers: sample numbers, counted over all tasks.
 
         Raises:
             UserError: for a corrupt file, or a record that none of its task's templates fits.
         """
         samples = [self.order.sample(number) for number in numbers]
-        wanted = [(sample.task, sample.position) for sample in samples]
+        wanted = [(sample.task, sample.index) for sample in samples]
         records = self._fetch(wanted, self._split)
         queries = [self._query(s, r) for s, r in zip(samples, records, strict=True)]
         self._add_exemplars(queries)
         examples = self._tokenize(queries)
-        # Exemplars that do not fit are left out, the last first: the query is not cut for them,
-        # nor are targets that share a row with the inputs.
+        # Exemplars that do not fit are left out, the last first: the query is not truncated for
+        # them, nor are targets that share a row with the inputs.
         shared = not self.lengths.two_sided
         while shorten := [
             i
             for i, (query, example) in enumerate(zip(queries, examples, strict=True))
-            if query.exemplars and (example.inputs_trimmed or (shared and example.targets_trimmed))
+            if query.exemplars
+            and (example.inputs_truncated or (shared and example.targets_truncated))
         ]:
             for i in shorten:
                 queries[i].exemplars = queries[i].exemplars[:-1]
@@ -116,7 +117,7 @@ class ExampleReader:
         if not size:
             raise UserError(
                 f"task '{task.spec.name}' has no records in its {self._split} split: leave it out "
-                f"of mixture '{self.mixture.name}', or mend its source and prepare it again"
+                f"of mixture '{self.mixture.name}', or correct its source and prepare it again"
             )
         return size
 
@@ -133,16 +134,16 @@ class ExampleReader:
         return reader
 
     def _fetch(self, wanted: Sequence[tuple[int, int]], split: str) -> list[Record]:
-        """Records by (task, position), each task's in one go."""
+        """Records by (task, index), each task's in one go."""
         by_task: dict[int, set[int]] = {}
-        for task, position in wanted:
-            by_task.setdefault(task, set()).add(position)
+        for task, index in wanted:
+            by_task.setdefault(task, set()).add(index)
         found: dict[tuple[int, int], Record] = {}
-        for task, places in by_task.items():
-            positions = sorted(places)
-            records = self._reader(task, split).__getitems__(positions)
-            found.update(((task, p), record) for p, record in zip(positions, records, strict=True))
-        return [found[place] for place in wanted]
+        for task, some in by_task.items():
+            indices = sorted(some)
+            records = self._reader(task, split).__getitems__(indices)
+            found.update(((task, i), record) for i, record in zip(indices, records, strict=True))
+        return [found[key] for key in wanted]
 
     def _query(self, sample: Sample, record: Record) -> _Query:
         task = self.mixture.tasks[sample.task]
@@ -162,28 +163,27 @@ class ExampleReader:
             key = (self._seed, task.spec.name, sample.epoch, query.record.id)
             if wants_exemplars(*key, task.few_shot_share):
                 size = len(self._reader(sample.task, TRAIN))
-                exclude = sample.position if self._split == TRAIN else None
-                places = exemplar_positions(*key, size, task.few_shot, exclude)
-                chosen.append((query, places))
-        wanted = [(query.sample.task, place) for query, places in chosen for place in places]
+                exclude = sample.index if self._split == TRAIN else None
+                chosen.append((query, exemplar_indices(*key, size, task.few_shot, exclude)))
+        wanted = [(query.sample.task, index) for query, indices in chosen for index in indices]
         candidates = iter(self._fetch(wanted, TRAIN))
-        for query, places in chosen:
+        for query, indices in chosen:
             task = self.mixture.tasks[query.sample.task]
             query.exemplars = choose_exemplars(
                 task.spec,
                 query.record,
                 query.template,
-                [next(candidates) for _ in places],
+                [next(candidates) for _ in indices],
                 task.few_shot,
             )
 
     def _tokenize(self, queries: Sequence[_Query]) -> list[Example]:
         tasks = [query.sample.task for query in queries]
         weights = [self.mixture.tasks[task].loss_weight for task in tasks]
-        pairs = [self._pair(query) for query in queries]
-        return tokenize(pairs, tasks, weights, self.vocabulary, self.lengths)
+        examples = [self._rendered(query) for query in queries]
+        return tokenize(examples, tasks, weights, self.vocabulary, self.lengths)
 
-    def _pair(self, query: _Query) -> TextPair:
+    def _rendered(self, query: _Query) -> TextExample:
         return render(
             self.mixture.tasks[query.sample.task].spec,
             query.record,

@@ -1,12 +1,12 @@
 """Few-shot exemplars: records of the query's own task, shown before it in its own template.
 
-    exemplar_positions(seed=0, task="rte", epoch=0, query="train-17", size=100, count=3, exclude=17)
-        ->  different places in the training split, none of them 17
+    exemplar_indices(seed=0, task="rte", epoch=0, query="train-17", size=100, count=3, exclude=17)
+        ->  different records of the training split, by index, none of them 17
 
 The choice is pure in (seed, task, epoch, query). Exemplars always come from the training split,
 whatever split the query is from. A record that says the same as the query, or lacks a field that
 the template needs, is passed over. Where all exemplars do not fit the inputs, the last ones are
-left out, one by one: the query is never cut to make room for them.
+left out, one by one: the query is never truncated for their sake.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,10 +27,10 @@ def wants_exemplars(seed: int, task: str, epoch: int, query: str, share: float) 
     return share > 0 and uniform(seed, "few_shot", task, epoch, query) < share
 
 
-def exemplar_positions(
+def exemplar_indices(
     seed: int, task: str, epoch: int, query: str, size: int, count: int, exclude: int | None
 ) -> list[int]:
-    """Places in the training split to take exemplars from, in order of preference.
+    """Indices of records of the training split to take as exemplars, in order of preference.
 
     Args:
         seed: the run's seed.
@@ -38,8 +38,8 @@ def exemplar_positions(
         epoch: the query's epoch.
         query: the query's record id.
         size: records of the training split.
-        count: exemplars wanted; a few spare places are returned as well.
-        exclude: the query's own place, or None where it is of another split.
+        count: exemplars wanted; a few spare indices are returned as well.
+        exclude: the query's own index, or None where it is of another split.
     """
     others = size - (exclude is not None)
     if others < 1 or count < 1:
@@ -47,27 +47,27 @@ def exemplar_positions(
     wanted = min(others, count + _SPARE)
     key = fold(seed, "exemplars", task, epoch, query)
     if others <= 4 * wanted:
-        places = permutation(others, key)[:wanted].tolist()
+        indices = permutation(others, key)[:wanted].tolist()
     else:
         drawn = np.random.Philox(key=key).random_raw(4 * wanted) % np.uint64(others)
-        places = list(dict.fromkeys(drawn.tolist()))[:wanted]
-    return [place + (exclude is not None and place >= exclude) for place in places]
+        indices = list(dict.fromkeys(drawn.tolist()))[:wanted]
+    return [index + (exclude is not None and index >= exclude) for index in indices]
 
 
 def choose_exemplars(
-    spec: TaskSpec, query: Record, template: int, candidates: Sequence[Record], count: int
+    task: TaskSpec, query: Record, template: int, candidates: Sequence[Record], count: int
 ) -> tuple[Record, ...]:
     """The first `count` candidates that may be shown before the query in this template."""
     chosen = []
     for candidate in candidates:
         same = candidate.id == query.id or candidate.fields == query.fields
-        if not same and eligible_templates(spec, candidate, (template,)):
+        if not same and eligible_templates(task, candidate, (template,)):
             chosen.append(candidate)
     return tuple(chosen[:count])
 
 
 def exemplars(
-    spec: TaskSpec,
+    task: TaskSpec,
     query: Record,
     template: int,
     count: int,
@@ -81,15 +81,15 @@ def exemplars(
     """Exemplars for one query, drawn and read.
 
     Args:
-        spec: the task.
+        task: the task.
         query: the record that is asked.
         template: the template of all of them.
         count: exemplars wanted.
-        read: reads records of the training split by their places.
+        read: reads records of the training split by their indices.
         size: records of the training split.
         seed: the run's seed.
         epoch: the query's epoch.
-        exclude: the query's own place, or None where it is of another split.
+        exclude: the query's own index, or None where it is of another split.
     """
-    places = exemplar_positions(seed, spec.name, epoch, query.id, size, count, exclude)
-    return choose_exemplars(spec, query, template, read(places), count)
+    indices = exemplar_indices(seed, task.name, epoch, query.id, size, count, exclude)
+    return choose_exemplars(task, query, template, read(indices), count)

@@ -6,19 +6,18 @@
     position = loader.state()           # i64[streams of this host, k], of the batch handed out
     arrays = global_batch(batch, batch_sharding(mesh))  # jax.Arrays over all hosts
 
-The mixture is cut into a fixed number of logical streams (`streams`). A global batch is stream 0's
-rows, stream 1's rows, and so on; a host owns a block of them. The states of all streams, in order,
-restore the loader on any number of hosts that divides the streams:
+The mixture is divided into a fixed number of logical streams (`streams`). A global batch is stream
+0's rows, stream 1's rows, and so on; a host owns a block of them. The states of all streams, in
+order, restore the loader on any number of hosts that divides the streams:
 
     Loader(..., process_index=1, process_count=2).restore(states_of_all_streams)
 
 A thread works ahead of the training step. The features are listed in `packing`.
 """
 
-import hashlib
 import math
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -191,29 +190,6 @@ class Loader:
 def _close(iterators: list[grain.DatasetIterator[Features]]) -> None:
     """Stops the thread that works ahead, and lets go of its iterator."""
     iterators.pop().close()
-
-
-def row_digests(features: Mapping[str, np.ndarray]) -> list[bytes]:
-    """A digest of each row of a batch, over all its features."""
-    arrays = [np.ascontiguousarray(features[name]) for name in sorted(features)]
-    names = "\x1f".join(sorted(features)).encode()
-    digests = []
-    for row in range(len(arrays[0])):
-        digest = hashlib.blake2b(names, digest_size=16)
-        for array in arrays:
-            digest.update(array[row])
-        digests.append(digest.digest())
-    return digests
-
-
-def joined_hash(digests: Iterable[bytes]) -> str:
-    """The hash of a global batch from the digests of its rows, all hosts' in order."""
-    return hashlib.blake2b(b"".join(digests), digest_size=8).hexdigest()
-
-
-def batch_hash(features: Mapping[str, np.ndarray]) -> str:
-    """The hash of a batch: of its rows' digests, in order."""
-    return joined_hash(row_digests(features))
 
 
 def global_batch(

@@ -12,9 +12,9 @@ says where:
 
     rates 0.5, 0.25, 0.25; a window of 8  ->  counts 4, 2, 2  ->  0 2 0 1 0 0 2 1
 
-**Records.** The r-th sample of a task with n records is in epoch r // n, at position
+**Records.** The r-th sample of a task with n records is in epoch r // n, the record at index
 shuffle(r % n), a permutation seeded by (seed, task, epoch): each record exactly once an epoch.
-A small task's permutation is made whole and kept for a while; a large one's is Grain's index
+A small task's permutation is computed at once and kept for a while; a large one's is Grain's index
 shuffle, which needs no memory but walks thousands of steps where n is small.
 """
 
@@ -33,17 +33,17 @@ from flanmix.data.randomness import fold
 WINDOW = 1024
 _CACHED_WINDOWS = 64
 _BITS = 32  # of a node's share: exact to 2**-32, so counts stay exact to one beyond 10**9 samples
-_WHOLE = 2**14  # records up to which a task's permutation is made whole
+_SMALL = 2**14  # records up to which a task's permutation is computed at once
 _SHUFFLE_ROUNDS = 4
 
 
 class Sample(NamedTuple):
-    """One sample: the `rank`-th of its task, which is record `position` in this `epoch`."""
+    """One sample: the `rank`-th of its task, which is the record at `index` in this `epoch`."""
 
     task: int
     rank: int
     epoch: int
-    position: int
+    index: int
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ class SampleOrder:
 
     def sample(self, number: int) -> Sample:
         """Sample `number`, counted from 0."""
-        index, place = divmod(number, WINDOW)
+        index, offset = divmod(number, WINDOW)
         window = self._window(index)
-        task, rank = int(window.tasks[place]), int(window.ranks[place])
-        epoch, place = divmod(rank, self.sizes[task])
-        return Sample(task, rank, epoch, self._position(task, epoch, place))
+        task, rank = int(window.tasks[offset]), int(window.ranks[offset])
+        epoch, offset = divmod(rank, self.sizes[task])
+        return Sample(task, rank, epoch, self._record(task, epoch, offset))
 
-    def _position(self, task: int, epoch: int, place: int) -> int:
-        """The record at `place` of the task's shuffle in an epoch."""
+    def _record(self, task: int, epoch: int, offset: int) -> int:
+        """The index of the record at `offset` of the task's shuffle in an epoch."""
         shuffle = self._shuffles.get((task, epoch))
         if shuffle is None:
             shuffle = self._shuffle(task, epoch)
@@ -116,14 +116,14 @@ class SampleOrder:
             from grain.experimental import index_shuffle  # seconds to import: only where needed
 
             last = self.sizes[task] - 1
-            return index_shuffle(place, max_index=last, seed=shuffle, rounds=_SHUFFLE_ROUNDS)
-        return int(shuffle[place])
+            return index_shuffle(offset, max_index=last, seed=shuffle, rounds=_SHUFFLE_ROUNDS)
+        return int(shuffle[offset])
 
     def _shuffle(self, task: int, epoch: int) -> np.ndarray | int:
         """A small task's permutation, or the seed of a large one's."""
         key = fold(self._seed, "shuffle", self.names[task], epoch)
         size = self.sizes[task]
-        return key % 2**32 if size > _WHOLE else permutation(size, key).astype(np.uint16)
+        return key % 2**32 if size > _SMALL else permutation(size, key).astype(np.uint16)
 
     def _window(self, index: int) -> _Window:
         if index in self._windows:

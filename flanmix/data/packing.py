@@ -15,17 +15,17 @@ Decoder-only (one row of inputs_length + targets_length; examples 5 6 -> 7 1 and
     decoder_loss_weights   0 0 1 1 0 1 1 0 0 0     decoder_prefix        1 1 1 0 1 1 0 0 0 0
 
 A segment's `decoder_input_tokens` begin with BOS, or 0 where the vocabulary has none (T5). Loss
-weights are the task's. `decoder_prefix` (prefix-LM only) marks BOS and the inputs, which see one
-another both ways. Segment id 0 is padding. `decoder_task_ids` holds the task's number in the
-mixture at every token, and `row_stats` counts examples, inputs trimmed, targets trimmed and unknown
-tokens of the row.
+weights are the examples', token by token. `decoder_prefix` (prefix-LM only) marks BOS and the
+inputs, which see one another both ways. Segment id 0 is padding. `decoder_task_ids` holds the
+task's number in the mixture at every token, and `row_stats` counts examples, inputs truncated,
+targets truncated and unknown tokens of the row.
 
 A row begins with the oldest pending example, so that nothing waits for ever; then come those that
 best fill what is left of both sides at once. That is vector packing, and greedy: the row is filled
 twice, once by the tightest fit and once by the best balanced one, and the fuller row is kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Int64
@@ -39,21 +39,21 @@ POOL = 64  # pending examples to choose from; a stream's state holds their numbe
 Features = dict[str, np.ndarray]
 
 
-def choose_row(sizes: Int64[np.ndarray, "P 2"], room: tuple[int, int]) -> list[int]:
+def choose_row(sizes: Int64[np.ndarray, "P 2"], capacity: tuple[int, int]) -> list[int]:
     """Chooses which pending examples make the next row.
 
     Args:
-        sizes: tokens of the inputs and targets of each, oldest first; each fits `room`.
-        room: tokens of an empty row's two sides (the second is 0 for decoder-only).
+        sizes: tokens of the inputs and targets of each, oldest first; each fits `capacity`.
+        capacity: tokens of an empty row's two sides (the second is 0 for decoder-only).
 
     Returns:
-        Places in `sizes`, in order; the first is 0.
+        Indices into `sizes`, in order; the first is 0.
     """
     # Both sides in the same unit, so that half a row of inputs weighs as much as half of targets.
-    inputs = sizes[:, 0] * max(room[1], 1)
-    targets = sizes[:, 1] * max(room[0], 1)
-    empty = (room[0] * max(room[1], 1), room[1] * max(room[0], 1))
-    rules = (_tightest, _balanced) if room[1] else (_tightest,)
+    inputs = sizes[:, 0] * max(capacity[1], 1)
+    targets = sizes[:, 1] * max(capacity[0], 1)
+    empty = (capacity[0] * max(capacity[1], 1), capacity[1] * max(capacity[0], 1))
+    rules = (_tightest, _balanced) if capacity[1] else (_tightest,)
     rows = [_fill(inputs, targets, empty, rule) for rule in rules]
     return sorted(min(rows, key=lambda row: row[0])[1])
 
@@ -69,25 +69,25 @@ def _balanced(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def _fill(
     inputs: np.ndarray,
     targets: np.ndarray,
-    room: tuple[int, int],
+    capacity: tuple[int, int],
     rule: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> tuple[int, list[int]]:
-    """Fills a row greedily by the rule's cost of what stays empty; (emptiness, places)."""
+    """Fills a row greedily by the rule's cost of what stays empty; (emptiness, indices)."""
     inputs = inputs.copy()
-    never = room[0] + room[1] + 1
-    inputs_left, targets_left = room
+    too_many = capacity[0] + capacity[1] + 1
+    inputs_left, targets_left = capacity
     chosen: list[int] = []
-    place = 0
+    index = 0
     while True:
-        chosen.append(place)
-        inputs_left -= int(inputs[place])
-        targets_left -= int(targets[place])
-        inputs[place] = never
+        chosen.append(index)
+        inputs_left -= int(inputs[index])
+        targets_left -= int(targets[index])
+        inputs[index] = too_many
         inputs_after, targets_after = inputs_left - inputs, targets_left - targets
         cost = rule(inputs_after, targets_after)
         cost[np.minimum(inputs_after, targets_after) < 0] = np.iinfo(np.int64).max
-        place = int(cost.argmin())
-        if inputs_after[place] < 0 or targets_after[place] < 0:
+        index = int(cost.argmin())
+        if inputs_after[index] < 0 or targets_after[index] < 0:
             return inputs_left + targets_left, chosen
 
 
@@ -102,27 +102,30 @@ def pack_row(examples: Sequence[Example], lengths: Lengths, bos_id: int | None) 
     num_inputs = np.array([len(example.inputs) for example in examples])
     num_targets = np.array([len(example.targets) for example in examples])
     targets = [example.targets for example in examples]
-    weights = np.array([example.weight for example in examples], np.float32)
+    weights = [example.weights for example in examples]
     row: Features = {}
     if lengths.two_sided:
         inputs = [example.inputs for example in examples]
         _add_side(row, "encoder", "input", inputs, num_inputs, lengths.inputs)
         length, sizes = lengths.targets, num_targets
-        bearing = np.repeat(weights, sizes)
     else:
         length, sizes = lengths.inputs + lengths.targets, num_inputs + num_targets
         targets = [ids for example in examples for ids in (example.inputs, example.targets)]
-        bearing = _by_part(0 * weights, num_inputs, weights, num_targets)
+        weights = [
+            part
+            for example in examples
+            for part in (np.zeros(len(example.inputs), np.float32), example.weights)
+        ]
     _add_side(row, "decoder", "target", targets, sizes, length)
     row["decoder_input_tokens"] = _shifted(row["decoder_target_tokens"], sizes, bos_id or 0)
     tasks = np.array([example.task for example in examples], np.int32)
     row["decoder_task_ids"] = _padded(np.repeat(tasks, sizes), length, np.int32)
-    row["decoder_loss_weights"] = _padded(bearing, length, np.float32)
+    row["decoder_loss_weights"] = _padded(np.concatenate(weights), length, np.float32)
     if lengths.architecture == "prefix":
         ones = np.ones(len(examples), np.int32)
         prefix = _by_part(ones, num_inputs + 1, 0 * ones, num_targets - 1)
         row["decoder_prefix"] = _padded(prefix, length, np.int32)
-    stats = [(1, e.inputs_trimmed, e.targets_trimmed, e.unknown) for e in examples]
+    stats = [(1, e.inputs_truncated, e.targets_truncated, e.unknown) for e in examples]
     row["row_stats"] = np.array(stats, np.int64).sum(axis=0).astype(np.int32)
     return row
 
@@ -162,29 +165,3 @@ def _by_part(
     """Each example's `first` value `num_first` times, then its `second` one `num_second` times."""
     values = np.stack([first, second], axis=1).reshape(-1)
     return np.repeat(values, np.stack([num_first, num_second], axis=1).reshape(-1))
-
-
-def unpack(features: Mapping[str, np.ndarray], lengths: Lengths) -> list[list[Example]]:
-    """Takes a batch apart again: for each row, its examples (without the counters).
-
-    Args:
-        features: a batch, arrays of [rows, length].
-        lengths: the lengths it was packed with.
-    """
-    rows = []
-    for number in range(len(features["decoder_segment_ids"])):
-        row = {name: values[number] for name, values in features.items()}
-        segments = row["decoder_segment_ids"]
-        rows.append([_segment(row, i + 1, lengths) for i in range(int(segments.max(initial=0)))])
-    return rows
-
-
-def _segment(row: Mapping[str, np.ndarray], number: int, lengths: Lengths) -> Example:
-    here = row["decoder_segment_ids"] == number
-    tokens, weights = row["decoder_target_tokens"][here], row["decoder_loss_weights"][here]
-    task, weight = int(row["decoder_task_ids"][here][0]), float(weights[-1])
-    if lengths.two_sided:
-        inputs = row["encoder_input_tokens"][row["encoder_segment_ids"] == number]
-        return Example(inputs, tokens, task, weight)
-    split = int(np.argmax(weights > 0))
-    return Example(tokens[:split], tokens[split:], task, weight)

@@ -75,12 +75,12 @@ class StreamIterator(grain.DatasetIterator[Features]):
         self._fill_pool()
         reader = self._stream.reader
         lengths = reader.lengths
-        places = [0]
+        indices = [0]
         if self._stream.pack:
             sizes = [self._examples[number].size(lengths.two_sided) for number in self._pending]
-            places = choose_row(np.array(sizes), lengths.room)
-        taken = [self._pending[place] for place in places]
-        self._pending = [number for i, number in enumerate(self._pending) if i not in set(places)]
+            indices = choose_row(np.array(sizes), lengths.row_capacity)
+        taken = [self._pending[index] for index in indices]
+        self._pending = [number for i, number in enumerate(self._pending) if i not in set(indices)]
         examples = [self._examples.pop(number) for number in taken]
         return pack_row(examples, lengths, reader.vocabulary.bos_id)
 

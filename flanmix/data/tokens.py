@@ -1,16 +1,25 @@
-"""From text pairs to token ids: EOS at the end, trimmed to the lengths, every cut counted.
+"""From spans of text to token ids: EOS at the end, truncated to the lengths, and counted.
 
-Encoder-decoder (EOS ends both sides; the tail of a long text is cut, EOS stays, as in T5):
+Encoder-decoder (EOS ends both sides; the tail of a long text is cut off, EOS stays, as in T5):
 
-    inputs_length 4, ids 5 6 7 8 9  ->  5 6 7 EOS, inputs_trimmed 1
+    inputs_length 4, ids 5 6 7 8 9  ->  5 6 7 EOS, inputs_truncated
 
 Decoder-only (one sequence `inputs targets EOS`, of inputs_length + targets_length tokens): each
 side may use what the other leaves, and has its own length for certain. So a long input gives way to
-the targets, from its tail; targets are cut only where they are longer than targets_length *and* the
-rest of the row is taken. The tail is cut on both sides in every architecture, so that the same text
-survives whichever model reads it.
+the targets, from its tail; targets are truncated only where they are longer than targets_length
+*and* the rest of the row is taken. The tail goes on both sides in every architecture, so that the
+same text survives whichever model reads it.
 
-Targets are never cut to nothing: at least one token and EOS stay (lengths are at least 2).
+An example of several turns becomes two sides too. Each target token has its own weight:
+
+    spans           ask - answer + more - again +          (+ has loss)
+    decoder-only    inputs  ask                            targets  answer more again EOS
+                                                           weights  1      0    1     1
+    encoder-decoder inputs  ask answer more EOS            targets  again EOS,  all of weight 1
+
+What follows the last span with loss is left out: nothing would be learnt from it.
+
+Targets are never truncated to nothing: at least one token and EOS stay (lengths are at least 2).
 """
 
 from collections.abc import Sequence
@@ -19,7 +28,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from flanmix.data.render import TextPair
+from flanmix.data.render import TextExample
 from flanmix.data.vocabulary import Vocabulary
 
 Architecture = Literal["encoder_decoder", "causal", "prefix"]
@@ -56,7 +65,7 @@ class Lengths:
         return self.architecture == "encoder_decoder"
 
     @property
-    def room(self) -> tuple[int, int]:
+    def row_capacity(self) -> tuple[int, int]:
         """Tokens of an empty row: (inputs, targets), or (both together, 0) for decoder-only."""
         return (self.inputs, self.targets) if self.two_sided else (self.inputs + self.targets, 0)
 
@@ -67,78 +76,135 @@ class Example(NamedTuple):
     Attributes:
         inputs: i32 ids; with EOS for encoder-decoder.
         targets: i32 ids with EOS.
+        weights: f32, the loss weight of each target token; 0 where it has no loss.
         task: the task's number in the mixture.
-        weight: loss weight of each target token.
-        inputs_trimmed: whether the inputs were cut.
-        targets_trimmed: whether the targets were cut.
-        unknown: how many ids, before cutting, are unknown pieces.
+        inputs_truncated: whether the inputs were too long.
+        targets_truncated: whether the targets were too long.
+        unknown: how many ids, before truncation, are unknown pieces.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray
     task: int = 0
-    weight: float = 1.0
-    inputs_trimmed: bool = False
-    targets_trimmed: bool = False
+    inputs_truncated: bool = False
+    targets_truncated: bool = False
     unknown: int = 0
 
     def size(self, two_sided: bool) -> tuple[int, int]:
-        """What it takes of a row's room."""
+        """Tokens that it takes of a row's capacity."""
         inputs, targets = len(self.inputs), len(self.targets)
         return (inputs, targets) if two_sided else (inputs + targets, 0)
 
 
 def tokenize(
-    pairs: Sequence[TextPair],
+    examples: Sequence[TextExample],
     tasks: Sequence[int],
     weights: Sequence[float],
     vocabulary: Vocabulary,
     lengths: Lengths,
 ) -> list[Example]:
-    """Tokenizes and trims a batch of text pairs.
+    """Tokenizes and truncates a batch of rendered examples.
 
     Args:
-        pairs: rendered examples.
+        examples: rendered examples.
         tasks: each one's task number.
-        weights: each one's loss weight.
+        weights: each one's loss weight in the mixture; its own is multiplied in.
         vocabulary: the vocabulary.
         lengths: the row's lengths.
     """
-    ids = vocabulary.encode_batch([pair.inputs for pair in pairs])
-    ids += vocabulary.encode_batch([pair.targets for pair in pairs])
-    count = len(pairs)
-    return [
-        build_example(ids[i], ids[count + i], tasks[i], weights[i], vocabulary, lengths)
-        for i in range(count)
-    ]
+    ids = iter(vocabulary.encode_batch([text for e in examples for text, _ in e.spans]))
+    tokenized = []
+    for example, task, weight in zip(examples, tasks, weights, strict=True):
+        spans = [(next(ids), has_loss) for _, has_loss in example.spans]
+        inputs, targets, has_loss = _two_sides(spans, lengths.two_sided)
+        tokenized.append(
+            build_example(
+                inputs,
+                targets,
+                vocabulary,
+                lengths,
+                task=task,
+                weight=weight * example.weight,
+                has_loss=has_loss,
+            )
+        )
+    return tokenized
+
+
+def _two_sides(
+    spans: Sequence[tuple[np.ndarray, bool]], two_sided: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Divides spans of ids into inputs and targets; (inputs, targets, which targets have loss).
+
+    None stands for all of the targets.
+    """
+    if not any(has_loss and len(ids) for ids, has_loss in spans):  # to be written is EOS alone
+        first = next(number for number, (_, has_loss) in enumerate(spans) if has_loss)
+        return _joined([ids for ids, _ in spans[:first]]), _joined([]), None
+    spans = [span for span in spans if len(span[0])]
+    losses = [has_loss for _, has_loss in spans]
+    last = len(losses) - 1 - losses[::-1].index(True)
+    first = losses.index(True)
+    if two_sided:
+        first = last
+        while first and losses[first - 1]:
+            first -= 1
+    inputs = _joined([ids for ids, _ in spans[:first]])
+    targets = _joined([ids for ids, _ in spans[first : last + 1]])
+    if all(losses[first : last + 1]):
+        return inputs, targets, None
+    has_loss = [np.full(len(ids), loss) for ids, loss in spans[first : last + 1]]
+    return inputs, targets, np.concatenate(has_loss)
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
 
 
 def build_example(
     inputs: np.ndarray,
     targets: np.ndarray,
-    task: int,
-    weight: float,
     vocabulary: Vocabulary,
     lengths: Lengths,
+    *,
+    task: int = 0,
+    weight: float = 1.0,
+    has_loss: np.ndarray | None = None,
 ) -> Example:
-    """Adds EOS and trims; `inputs` and `targets` are ids without EOS."""
+    """Adds EOS and truncates.
+
+    Args:
+        inputs: ids, without EOS.
+        targets: ids, without EOS.
+        vocabulary: the vocabulary.
+        lengths: the row's lengths.
+        task: the task's number in the mixture.
+        weight: loss weight of the tokens that have loss.
+        has_loss: which of the targets have loss; None for all. EOS has what is before it has.
+    """
     unknown = np.count_nonzero(inputs == vocabulary.unk_id)
     unknown += np.count_nonzero(targets == vocabulary.unk_id)
-    inputs_room, targets_room = rooms(len(inputs), len(targets), lengths)
+    inputs_budget, targets_budget = token_budget(len(inputs), len(targets), lengths)
     tail = 1 if lengths.two_sided else 0
+    kept = _truncated(targets, targets_budget - 1, vocabulary.eos_id)
+    weights = np.full(len(kept), weight, np.float32)
+    if has_loss is not None:
+        weights[:-1] *= has_loss[: len(kept) - 1]
+        weights[-1] = weights[-2] if len(kept) > 1 else weight
     return Example(
-        _cut(inputs, inputs_room - tail, vocabulary.eos_id if tail else None),
-        _cut(targets, targets_room - 1, vocabulary.eos_id),
+        _truncated(inputs, inputs_budget - tail, vocabulary.eos_id if tail else None),
+        kept,
+        weights,
         task,
-        weight,
-        len(inputs) + tail > inputs_room,
-        len(targets) + 1 > targets_room,
+        len(inputs) + tail > inputs_budget,
+        len(targets) + 1 > targets_budget,
         int(unknown),
     )
 
 
-def rooms(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[int, int]:
-    """Tokens that the inputs and the targets may take, EOS included, before both are cut.
+def token_budget(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[int, int]:
+    """Tokens that the inputs and the targets may take, EOS included, before they are truncated.
 
     Args:
         num_inputs: ids of the inputs, without EOS.
@@ -147,14 +213,14 @@ def rooms(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[int, int
     """
     if lengths.two_sided:
         return lengths.inputs, lengths.targets
-    whole = lengths.inputs + lengths.targets
-    inputs = max(lengths.inputs, whole - (num_targets + 1))
-    targets = max(lengths.targets, whole - num_inputs)
+    both = lengths.inputs + lengths.targets
+    inputs = max(lengths.inputs, both - (num_targets + 1))
+    targets = max(lengths.targets, both - num_inputs)
     return inputs, targets
 
 
 def encode_inputs(text: str, vocabulary: Vocabulary, lengths: Lengths) -> np.ndarray:
-    """Ids of an input alone, as for generation: trimmed to its own length; EOS for two sides.
+    """Ids of an input alone, as for generation: truncated to its own length; EOS for two sides.
 
     Args:
         text: the rendered input.
@@ -163,14 +229,14 @@ def encode_inputs(text: str, vocabulary: Vocabulary, lengths: Lengths) -> np.nda
     """
     ids = vocabulary.encode_batch([text])[0]
     if lengths.two_sided:
-        return _cut(ids, lengths.inputs - 1, vocabulary.eos_id)
-    return _cut(ids, lengths.inputs, None)
+        return _truncated(ids, lengths.inputs - 1, vocabulary.eos_id)
+    return _truncated(ids, lengths.inputs, None)
 
 
-def _cut(ids: np.ndarray, room: int, eos: int | None) -> np.ndarray:
-    kept = min(len(ids), room)
-    cut = np.empty(kept + (eos is not None), np.int32)
-    cut[:kept] = ids[:kept]
+def _truncated(ids: np.ndarray, budget: int, eos: int | None) -> np.ndarray:
+    kept = min(len(ids), budget)
+    truncated = np.empty(kept + (eos is not None), np.int32)
+    truncated[:kept] = ids[:kept]
     if eos is not None:
-        cut[kept] = eos
-    return cut
+        truncated[kept] = eos
+    return truncated

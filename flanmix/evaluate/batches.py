@@ -1,12 +1,12 @@
 """Rows of equal shape on the devices: what decoding and ranking share.
 
 A batch always has `batch_size` rows, the last one filled up with empty rows (segment 0 throughout),
-so that one compiled function serves every task. `fixed_batches` cuts and fills:
+so that one compiled function serves every task. `fixed_batches` splits and fills:
 
     fixed_batches({"x": [3 rows]}, 2)  ->  {"x": rows 0, 1}, {"x": row 2, an empty row}
 
-Under a mesh that is set every host makes the whole batch and places its own part of it, and results
-come back whole to every host.
+Under a mesh that is set every host makes the same batch and places its own part of it, and results
+come back replicated on every host.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,8 +36,8 @@ def fixed_batches(
         yield batch
 
 
-def place(features: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Puts a batch that every host has whole on the devices of the mesh that is set, if one is."""
+def to_devices(features: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts a batch that every host has in full on the devices of the mesh, if one is set."""
     mesh = jax.sharding.get_mesh()
     if mesh.empty:
         return {name: jax.numpy.asarray(array) for name, array in features.items()}

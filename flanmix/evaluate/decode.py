@@ -13,14 +13,14 @@ functions are compiled for a model.
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from flanmix.evaluate.batches import fixed_batches, place
+from flanmix.evaluate.batches import fixed_batches, to_devices
+from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import constrain
 
 PAD = 0
@@ -28,7 +28,7 @@ PAD = 0
 
 @functools.partial(jax.jit, static_argnames="max_new_tokens")
 def greedy(
-    model: Any,
+    model: LanguageModel,
     batch: Mapping[str, Array],
     live_B: Bool[Array, " B"],
     *,
@@ -45,7 +45,7 @@ def greedy(
         eos_id: the token that ends a row.
 
     Returns:
-        The new tokens; padding follows a row's EOS. Under a mesh, whole on every device.
+        The new tokens; padding follows a row's EOS. Under a mesh, replicated.
     """
     logits_BV, cache = model.prefill(batch, max_new_tokens)
 
@@ -102,7 +102,7 @@ def prompt_rows(
 
 
 def generate(
-    model: Any,
+    model: LanguageModel,
     prompts: Sequence[np.ndarray],
     *,
     max_length: int,
@@ -123,7 +123,8 @@ def generate(
         bos_id: the token that begins a decoder's row; None where that is 0.
 
     Returns:
-        The new ids of each prompt, in its place; EOS ends them unless there was no room for it.
+        The new ids of each prompt, in the prompts' order; EOS ends them, unless they reached
+        `max_new_tokens` first.
     """
     architecture = model.config.architecture
     first = 0 if architecture == "encoder_decoder" else 1
@@ -134,7 +135,7 @@ def generate(
         width = _width(len(prompts[chosen[-1]]), max_length) + first
         rows = prompt_rows([prompts[i] for i in chosen], width, architecture, bos_id)
         live = {"live": np.ones(len(chosen), bool)}
-        (batch,) = (place(part) for part in fixed_batches({**rows, **live}, batch_size))
+        (batch,) = (to_devices(part) for part in fixed_batches({**rows, **live}, batch_size))
         live_B = batch.pop("live")
         tokens = np.asarray(
             greedy(model, batch, live_B, max_new_tokens=max_new_tokens, eos_id=eos_id)
@@ -146,5 +147,5 @@ def generate(
 
 
 def _width(longest: int, max_length: int) -> int:
-    """The smallest of a quarter, a half and the whole of `max_length` that holds the longest."""
+    """The smallest of a quarter, a half and all of `max_length` that holds the longest."""
     return next(w for w in (max_length // 4, max_length // 2, max_length) if w >= longest)

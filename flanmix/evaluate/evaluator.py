@@ -1,6 +1,6 @@
 """The evaluator: tasks in, scores per template, task, cluster and group out.
 
-    tasks = plan(groups={"seen": mixture, "unseen": other}, limit=100)
+    tasks = eval_tasks(groups={"seen": mixture, "unseen": other}, limit=100)
     scores = evaluate(ModelPredictor(model, vocabulary, lengths), tasks, store, step=200)
     scores.to_json()                       -> what scores.json holds
     write_scores(run_dir, scores)          -> RUN_DIR/scores/000000200.json, RUN_DIR/scores.json
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flanmix.data.randomness import fold
-from flanmix.data.render import TextPair, eligible_templates, render
+from flanmix.data.render import TextExample, eligible_templates, render
 from flanmix.data.store.reader import RecordReader
 from flanmix.data.store.store import Store
 from flanmix.errors import UserError
@@ -27,15 +27,13 @@ from flanmix.evaluate import metrics
 from flanmix.evaluate.baselines import copies, majority
 from flanmix.evaluate.predictor import Predictor
 from flanmix.evaluate.scores import Best, Figures, Sample, Scores, Seen, TaskScores
-from flanmix.registry.metric_names import primary_key
 from flanmix.registry.mixture import Mixture
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
 
-SELECTION = 200  # validation records that choose the best template (Wei et al. 2022, section 3)
-_CHUNK = 1024  # pairs that are rendered and computed at a time, and then told of
+_CHUNK = 1024  # pairs that are rendered and computed at a time, and then reported
 
-# Is told of a task's name, and of how many of its questions were answered since the last time.
+# callback(task, answered): the task's name, and its questions answered since the last call.
 Progress = Callable[[str, int], None]
 
 
@@ -74,20 +72,20 @@ class EvalTask:
 
 
 class _Answered(NamedTuple):
-    """Pairs with the answers that came, in order, and how many inputs were cut."""
+    """Pairs with the answers that came, in order, and how many inputs were truncated."""
 
     records: list[Record]
-    pairs: list[TextPair]
+    pairs: list[TextExample]
     texts: list[str]
     normalized: list[str]
-    trimmed: int
+    truncated: int
 
 
 # Asks a task's question for given records in given templates.
 _Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, _Answered]]
 
 
-def plan(
+def eval_tasks(
     groups: Mapping[str, Mixture],
     limit: int | None = None,
     trained: Mapping[str, str] | None = None,
@@ -122,12 +120,17 @@ def plan(
     return [tasks[name] for name in sorted(tasks)]
 
 
+def with_seen(tasks: Sequence[EvalTask], trained: Mapping[str, str] | None) -> list[EvalTask]:
+    """Returns the tasks with what the model has been trained on; `trained` as in `eval_tasks`."""
+    return [replace(task, seen=_seen(task.spec, trained)) for task in tasks]
+
+
 def _seen(spec: TaskSpec, trained: Mapping[str, str] | None) -> Seen:
     if trained is None:
         return "unknown"
     if spec.name in trained:
         return "task"
-    return "cluster" if spec.cluster in trained.values() else ""
+    return "cluster" if spec.cluster in trained.values() else "neither"
 
 
 def evaluate(
@@ -168,7 +171,7 @@ def evaluate(
             missing.append(name)
             continue
         progress(name, 0)
-        ask = partial(_ask, predictor, task.spec, tell=partial(progress, name))
+        ask = partial(_ask, predictor, task.spec, report=partial(progress, name))
         scored[name], kept = _score_task(ask, task, store, selection, num_samples)
         samples += kept
         for group, templates in task.groups.items():
@@ -206,11 +209,11 @@ def _score_task(
         split=task.split,
         seen=task.seen,
         examples=len(records),
-        primary=primary_key(spec.metrics) or ("accuracy" if spec.has_options else ""),
+        primary=metrics.primary_key(spec.metrics) or ("accuracy" if spec.has_options else ""),
         templates={i: _figures(spec, answers) for i, answers in answered.items()},
         baseline=_baseline(spec, records),
         trimmed=100.0
-        * sum(answers.trimmed for answers in answered.values())
+        * sum(answers.truncated for answers in answered.values())
         / sum(len(answers.pairs) for answers in answered.values()),
     )
     for split, limit in _selects(task, store, selection):
@@ -237,7 +240,7 @@ def _ask(
     records: Sequence[Record],
     templates: Sequence[int],
     *,
-    tell: Callable[[int], None],
+    report: Callable[[int], None],
 ) -> dict[int, _Answered]:
     """Asks for every record in every template that fits it; answers by template."""
     answered = {number: _Answered([], [], [], [], 0) for number in templates}
@@ -252,14 +255,14 @@ def _ask(
         pairs = [render(spec, record, number) for number, record in chunk]
         answers = _answers(predictor, spec, [record for _, record in chunk], pairs)
         for (number, record), pair, answer in zip(chunk, pairs, answers, strict=True):
-            text, normalized, trimmed = answer
+            text, normalized, truncated = answer
             so_far = answered[number]
             so_far.records.append(record)
             so_far.pairs.append(pair)
             so_far.texts.append(text)
             so_far.normalized.append(normalized)
-            answered[number] = so_far._replace(trimmed=so_far.trimmed + trimmed)
-        tell(len(chunk))
+            answered[number] = so_far._replace(truncated=so_far.truncated + truncated)
+        report(len(chunk))
     for number in templates:
         if not answered[number].pairs:
             raise UserError(
@@ -270,16 +273,16 @@ def _ask(
 
 
 def _answers(
-    predictor: Predictor, spec: TaskSpec, records: Sequence[Record], pairs: Sequence[TextPair]
+    predictor: Predictor, spec: TaskSpec, records: Sequence[Record], pairs: Sequence[TextExample]
 ) -> Iterator[tuple[str, str, bool]]:
-    """For each pair the answer, the answer by mean log-likelihood, and whether it was cut."""
+    """For each pair the answer, the answer by mean log-likelihood, and whether it was truncated."""
     if spec.has_options:
-        for record, choice in zip(records, predictor.choose(pairs), strict=True):
+        for record, choice in zip(records, predictor.rank(pairs), strict=True):
             options = record.options
-            yield options[choice.option], options[choice.normalized], choice.trimmed
+            yield options[choice.option], options[choice.normalized], choice.truncated
     else:
-        for answer in predictor.write(pairs):
-            yield answer.text, answer.text, answer.trimmed
+        for answer in predictor.generate(pairs):
+            yield answer.text, answer.text, answer.truncated
 
 
 def _figures(spec: TaskSpec, answers: _Answered) -> Figures:
@@ -303,7 +306,7 @@ def _baseline(spec: TaskSpec, records: Sequence[Record]) -> Figures:
     every = [
         metrics.score(spec.metrics, references, texts) for texts in copies(spec, records).values()
     ]
-    key = primary_key(spec.metrics)
+    key = metrics.primary_key(spec.metrics)
     return max(every, key=lambda figures: figures.get(key, 0.0), default={})
 
 

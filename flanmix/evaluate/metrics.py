@@ -1,40 +1,129 @@
-"""Metrics over texts, without TensorFlow: equal to t5's on the same predictions.
+"""Metrics over texts, without TensorFlow, in one table: equal to t5's where t5 has a twin.
 
 Every function takes one tuple of references and one prediction per example and returns figures from
 0 to 100 (edit distance: words), by name:
 
-    squad([("the cat", "a cat"), ("dog",)], ["Cat!", "a hound"]) -> {"em": 50.0, "f1": 50.0}
+    METRICS["squad"].function([("the cat", "a cat"), ("dog",)], ["Cat!", "a hound"])
+    -> {"em": 50.0, "f1": 50.0}
+    METRICS["squad"].primary, METRICS["squad"].t5  ->  "f1", "squad"
+
+A metric is added by one function and one registration, also from outside the package:
+
+    @metric(primary="shouting")
+    def shouting(references, predictions):
+        return {"shouting": 100.0 * mean(text.isupper() for text in predictions)}
 
 A metric of one reference takes the best over several: accuracy and exact match are met by any of
 them, ROUGE takes the closest by each of its types, BLEU counts an n-gram of any. t5's ROUGE is the
 median of a thousand random resamplings' means and changes from call to call; ours is the mean that
-they scatter around. The names themselves are in `registry/metric_names.py`.
+they scatter around.
 """
 
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from flanmix.errors import UserError
-from flanmix.registry.metric_names import check_metrics
+from flanmix.plugins import Registry
 
 References = Sequence[tuple[str, ...]]
 Predictions = Sequence[str]
 Figures = dict[str, float]
+Function = Callable[..., Figures]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the table.
+
+    Attributes:
+        function: (references, predictions) -> figures; also takes the options if `by_class`.
+        primary: the key of its figures that stands for it in means over tasks; empty for a metric
+            that is not a score from 0 to 100, which is never averaged over tasks.
+        by_class: whether it counts by class, and takes the options in label order.
+        t5: name of its twin in `t5.evaluation.metrics`, which a task that is registered with SeqIO
+            carries; None where t5 has none, and SeqIO gets `function` itself.
+        reads: what the twin takes as one target and one prediction: `text` (the first reference,
+            the text), `texts` (all references), `label` (indices among the options, -1 for no
+            option) or `number` (floats, -1.0 for no number).
+    """
+
+    function: Function
+    primary: str
+    by_class: bool = False
+    t5: str | None = None
+    reads: Literal["text", "texts", "label", "number"] = "text"
+
+
+METRICS: Registry[Metric] = Registry("metric")
+
+
+def metric(
+    *,
+    primary: str,
+    by_class: bool = False,
+    t5: str | None = None,
+    reads: Literal["text", "texts", "label", "number"] = "text",
+) -> Callable[[Function], Function]:
+    """Registers the function below it as the metric of its name; arguments as in `Metric`."""
+
+    def register(function: Function) -> Function:
+        METRICS.register(function.__name__, Metric(function, primary, by_class, t5, reads))
+        return function
+
+    return register
+
+
+def primary_key(names: Iterable[str]) -> str:
+    """Returns the figure that stands for a task: that of its first metric which has one."""
+    return next((METRICS[name].primary for name in names if METRICS[name].primary), "")
+
+
+def score(
+    names: Sequence[str],
+    references: References,
+    predictions: Predictions,
+    options: Sequence[str] = (),
+) -> Figures:
+    """Returns the figures of several metrics; a key met before gets its metric's name in front.
+
+    Args:
+        names: metrics by name.
+        references: the texts that are right, per example.
+        predictions: one text per example.
+        options: the classes in label order, for the metrics that count by class.
+
+    Raises:
+        UserError: for a name that is no metric.
+    """
+    figures: Figures = {}
+    for name in names:
+        found = METRICS[name]
+        classes = (options,) if found.by_class else ()
+        for key, value in found.function(references, predictions, *classes).items():
+            figures[f"{name}_{key}" if key in figures else key] = value
+    return figures
+
+
+# ---- classes and exact matches -----------------------------------------------------------------
 
 
 def _exact(references: References, predictions: Predictions) -> float:
     return 100.0 * float(np.mean([p in r for r, p in zip(references, predictions, strict=True)]))
 
 
+@metric(primary="accuracy", t5="accuracy")
 def accuracy(references: References, predictions: Predictions) -> Figures:
-    """Share of predictions that are one of the references, letter by letter."""
+    """Share of predictions that are one of the references, as exact strings."""
     return {"accuracy": _exact(references, predictions)}
 
 
+@metric(primary="exact_match", t5="sequence_accuracy")
 def exact_match(references: References, predictions: Predictions) -> Figures:
     """The same as accuracy, under the name that generation tasks use."""
     return {"exact_match": _exact(references, predictions)}
@@ -56,6 +145,7 @@ def _labels(
     return np.array(truth), np.array(guess), len(classes)
 
 
+@metric(primary="f1", by_class=True, t5="f1_score_with_invalid", reads="label")
 def f1(references: References, predictions: Predictions, options: Sequence[str] = ()) -> Figures:
     """F1 of the second of two options; of more than two, the mean of every option's F1.
 
@@ -71,6 +161,7 @@ def f1(references: References, predictions: Predictions, options: Sequence[str] 
     return {"f1": 100.0 * float(f1_score(truth, guess, zero_division=0))}
 
 
+@metric(primary="macro_f1", by_class=True, t5="mean_multiclass_f1", reads="label")
 def macro_f1(
     references: References, predictions: Predictions, options: Sequence[str] = ()
 ) -> Figures:
@@ -81,6 +172,9 @@ def macro_f1(
     labels = list(range(num_classes))
     value = f1_score(truth, guess, labels=labels, average="macro", zero_division=0)
     return {"macro_f1": 100.0 * float(value)}
+
+
+# ---- question answering ------------------------------------------------------------------------
 
 
 def _normalize(text: str, punctuation: str, replacement: str) -> str:
@@ -108,16 +202,22 @@ def _question_answering(
     return {"em": 100.0 * float(np.mean(exact)), "f1": 100.0 * float(np.mean(words))}
 
 
+@metric(primary="f1", t5="squad", reads="texts")
 def squad(references: References, predictions: Predictions) -> Figures:
     """Exact match and word F1 by the rule of SQuAD 1.1's own script."""
     return _question_answering(references, predictions, string.punctuation, "")
 
 
+@metric(primary="em", t5="trivia_qa", reads="texts")
 def trivia_qa(references: References, predictions: Predictions) -> Figures:
     """Exact match and word F1 by TriviaQA's rule: punctuation parts words."""
     return _question_answering(references, predictions, string.punctuation + "‘’´`_", " ")
 
 
+# ---- generated texts ---------------------------------------------------------------------------
+
+
+@metric(primary="rougeLsum", t5="rouge")
 def rouge(references: References, predictions: Predictions) -> Figures:
     """ROUGE-1, ROUGE-2 and summary-level ROUGE-L F-measures, the best reference by each type."""
     from rouge_score.rouge_scorer import RougeScorer
@@ -135,6 +235,7 @@ def rouge(references: References, predictions: Predictions) -> Figures:
     return {t: 100.0 * float(np.mean([score[t].fmeasure for score in scores])) for t in types}
 
 
+@metric(primary="bleu", t5="bleu")
 def bleu(references: References, predictions: Predictions) -> Figures:
     """Corpus BLEU with the international tokenizer and exponential smoothing."""
     from sacrebleu import corpus_bleu
@@ -162,6 +263,7 @@ def _word_distance(ours: Sequence[str], theirs: Sequence[str]) -> int:
     return row[-1]
 
 
+@metric(primary="", t5="edit_distance")
 def edit_distance(references: References, predictions: Predictions) -> Figures:
     """Distance in lower-cased words to the closest reference: its spread over the examples."""
 
@@ -174,6 +276,9 @@ def edit_distance(references: References, predictions: Predictions) -> Figures:
     ]
     figures = {"min": np.min, "max": np.max, "mean": np.mean, "median": np.median, "sum": np.sum}
     return {f"{name}_edit": float(function(distances)) for name, function in figures.items()}
+
+
+# ---- numbers -----------------------------------------------------------------------------------
 
 
 def _number(text: str) -> float:
@@ -197,49 +302,16 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return 100.0 * float(np.corrcoef(a, b)[0, 1])
 
 
+@metric(primary="pearson", t5="pearson_corrcoef", reads="number")
 def pearson(references: References, predictions: Predictions) -> Figures:
     """Pearson's correlation of the numbers that the texts spell, times 100."""
     return {"pearson": _correlation(*_numbers(references, predictions))}
 
 
+@metric(primary="spearman", t5="spearman_corrcoef", reads="number")
 def spearman(references: References, predictions: Predictions) -> Figures:
     """Spearman's rank correlation of the numbers that the texts spell, times 100."""
     from scipy.stats import rankdata
 
     truth, guess = _numbers(references, predictions)
     return {"spearman": _correlation(rankdata(truth), rankdata(guess))}
-
-
-METRICS: dict[str, Callable[..., Figures]] = {
-    function.__name__: function
-    for function in (
-        accuracy, exact_match, f1, macro_f1, squad, trivia_qa, rouge, bleu, edit_distance,
-        pearson, spearman,
-    )
-}  # fmt: skip
-
-
-def score(
-    names: Sequence[str],
-    references: References,
-    predictions: Predictions,
-    options: Sequence[str] = (),
-) -> Figures:
-    """Returns the figures of several metrics; a key met before gets its metric's name in front.
-
-    Args:
-        names: metrics by name.
-        references: the texts that are right, per example.
-        predictions: one text per example.
-        options: the classes in label order, for the metrics that count by class.
-
-    Raises:
-        UserError: for a name that is no metric.
-    """
-    check_metrics(names, "scoring")
-    figures: Figures = {}
-    for name in names:
-        by_class = (options,) if name in ("f1", "macro_f1") else ()
-        for key, value in METRICS[name](references, predictions, *by_class).items():
-            figures[f"{name}_{key}" if key in figures else key] = value
-    return figures

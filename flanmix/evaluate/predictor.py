@@ -1,21 +1,22 @@
 """Texts in, answers out: what the evaluator asks of a model, and the model's side of it.
 
     predictor = ModelPredictor(model, vocabulary, Lengths(128, 32), batch_size=32)
-    predictor.choose([pair])  ->  [Choice(option=1, normalized=1, trimmed=False)]
-    predictor.write([pair])   ->  [Answer(text="Paris", trimmed=False)]
+    predictor.rank([pair])      ->  [Choice(option=1, normalized=1)]
+    predictor.generate([pair])->  [Answer(text="Paris")]
 
 Texts become ids by the functions that training uses, so that a model is asked in the form that it
 has learnt. Anything with these two methods can be evaluated: tests use an oracle.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from flanmix.data.render import TextPair
+from flanmix.data.render import TextExample
 from flanmix.data.tokens import Lengths, build_example, encode_inputs
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.evaluate.decode import generate
 from flanmix.evaluate.rank import Question, rank
+from flanmix.model.api import LanguageModel
 
 
 class Choice(NamedTuple):
@@ -24,12 +25,12 @@ class Choice(NamedTuple):
     Attributes:
         option: number of the option whose tokens' log-likelihoods have the greatest sum.
         normalized: number of the option with the greatest mean.
-        trimmed: whether the input was too long and was cut.
+        truncated: whether the input was too long and was truncated.
     """
 
     option: int
     normalized: int
-    trimmed: bool = False
+    truncated: bool = False
 
 
 class Answer(NamedTuple):
@@ -37,21 +38,21 @@ class Answer(NamedTuple):
 
     Attributes:
         text: what was written.
-        trimmed: whether the input was too long and was cut.
+        truncated: whether the input was too long and was truncated.
     """
 
     text: str
-    trimmed: bool = False
+    truncated: bool = False
 
 
 class Predictor(Protocol):
     """What can be evaluated."""
 
-    def choose(self, pairs: Sequence[TextPair]) -> list[Choice]:
+    def rank(self, pairs: Sequence[TextExample]) -> list[Choice]:
         """Chooses one of each pair's `options`."""
         ...
 
-    def write(self, pairs: Sequence[TextPair]) -> list[Answer]:
+    def generate(self, pairs: Sequence[TextExample]) -> list[Answer]:
         """Writes an answer to each pair's `inputs`."""
         ...
 
@@ -67,14 +68,19 @@ class ModelPredictor:
     """
 
     def __init__(
-        self, model: Any, vocabulary: Vocabulary, lengths: Lengths, *, batch_size: int = 32
+        self,
+        model: LanguageModel,
+        vocabulary: Vocabulary,
+        lengths: Lengths,
+        *,
+        batch_size: int = 32,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
         self.lengths = lengths
         self.batch_size = batch_size
 
-    def choose(self, pairs: Sequence[TextPair]) -> list[Choice]:
+    def rank(self, pairs: Sequence[TextExample]) -> list[Choice]:
         """Ranks each pair's options."""
         questions = self._questions(pairs)
         scores = rank(
@@ -85,26 +91,25 @@ class ModelPredictor:
             bos_id=self.vocabulary.bos_id,
         )
         return [
-            Choice(score.best, score.best_normalized, question[0].inputs_trimmed)
+            Choice(score.best, score.best_normalized, question[0].inputs_truncated)
             for score, question in zip(scores, questions, strict=True)
         ]
 
-    def _questions(self, pairs: Sequence[TextPair]) -> list[Question]:
+    def _questions(self, pairs: Sequence[TextExample]) -> list[Question]:
         texts = [pair.inputs for pair in pairs] + [text for pair in pairs for text in pair.options]
         ids = iter(self.vocabulary.encode_batch(texts))
         inputs = [next(ids) for _ in pairs]
         return [
             tuple(
-                build_example(own, next(ids), 0, 1.0, self.vocabulary, self.lengths)
-                for _ in pair.options
+                build_example(own, next(ids), self.vocabulary, self.lengths) for _ in pair.options
             )
             for pair, own in zip(pairs, inputs, strict=True)
         ]
 
-    def write(self, pairs: Sequence[TextPair]) -> list[Answer]:
+    def generate(self, pairs: Sequence[TextExample]) -> list[Answer]:
         """Decodes an answer to each pair greedily."""
         prompts = [encode_inputs(pair.inputs, self.vocabulary, self.lengths) for pair in pairs]
-        whole = self.vocabulary.encode_batch([pair.inputs for pair in pairs])
+        untruncated = self.vocabulary.encode_batch([pair.inputs for pair in pairs])
         tail = 1 if self.lengths.two_sided else 0
         answers = generate(
             self.model,
@@ -117,5 +122,5 @@ class ModelPredictor:
         )
         return [
             Answer(self.vocabulary.decode(answer), len(text) + tail > len(prompt))
-            for answer, text, prompt in zip(answers, whole, prompts, strict=True)
+            for answer, text, prompt in zip(answers, untruncated, prompts, strict=True)
         ]

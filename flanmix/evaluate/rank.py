@@ -20,7 +20,7 @@ Padding has no target, and no sum takes it in.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,8 @@ from jaxtyping import Array, Float
 
 from flanmix.data.packing import Features, pack_row
 from flanmix.data.tokens import Example, Lengths
-from flanmix.evaluate.batches import fixed_batches, place
+from flanmix.evaluate.batches import fixed_batches, to_devices
+from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import constrain
 
 _OPEN_ROWS = 16  # rows that may still take a question while packing
@@ -74,19 +75,19 @@ class Span(NamedTuple):
 
 @dataclass
 class _Row:
-    """A row being packed: the room that is left and, in order, (question, its options' numbers)."""
+    """A row being packed: the tokens left on both sides and, in order, (question, its options)."""
 
-    room: tuple[int, int]
+    left: tuple[int, int]
     entries: list[tuple[int, list[int]]] = field(default_factory=list)
 
 
 @jax.jit
-def target_log_likelihoods(model: Any, batch: Mapping[str, Array]) -> Float[Array, "B T"]:
+def target_log_likelihoods(model: LanguageModel, batch: Mapping[str, Array]) -> Float[Array, "B T"]:
     """Log-likelihood of `decoder_target_tokens` at every position, in nats, on every device."""
     logits_BTV = model(batch)
     target_BT = constrain(batch["decoder_target_tokens"], "batch", None)
     vocabulary_V = jnp.arange(logits_BTV.shape[-1])
-    # A comparison and a sum, not a gather: they work on a vocabulary that is cut over devices.
+    # A comparison and a sum, not a gather: they work on a vocabulary that is sharded.
     hit_BTV = vocabulary_V == target_BT[:, :, None]
     at_target_BT = jnp.sum(jnp.where(hit_BTV, logits_BTV, 0.0), axis=-1)
     likelihood_BT = at_target_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
@@ -94,7 +95,7 @@ def target_log_likelihoods(model: Any, batch: Mapping[str, Array]) -> Float[Arra
 
 
 def rank(
-    model: Any,
+    model: LanguageModel,
     questions: Sequence[Question],
     *,
     lengths: Lengths,
@@ -124,7 +125,7 @@ def rank(
         spans += placed
     rows = {name: np.stack([features[name] for features in built]) for name in built[0]}
     scored = [
-        np.asarray(target_log_likelihoods(model, place(batch)))
+        np.asarray(target_log_likelihoods(model, to_devices(batch)))
         for batch in fixed_batches(rows, batch_size)
     ]
     likelihood = np.concatenate(scored).astype(np.float64)
@@ -138,17 +139,17 @@ def rank(
 
 
 def _pack(questions: Sequence[Question], lengths: Lengths) -> list[_Row]:
-    """Gives every question a row: the first of the newest that has room, or a new one."""
+    """Gives every question a row: the first of the newest that it fits, or a new one."""
     rows: list[_Row] = []
     for number, question in enumerate(questions):
         for run in _runs(question, lengths):
             size = _size(question, run, lengths)
-            open_rows = (r for r in rows[-_OPEN_ROWS:] if _fits(size, r.room))
+            open_rows = (r for r in rows[-_OPEN_ROWS:] if _fits(size, r.left))
             row = next(open_rows, None)
             if row is None:
-                row = _Row(lengths.room)
+                row = _Row(lengths.row_capacity)
                 rows.append(row)
-            row.room = (row.room[0] - size[0], row.room[1] - size[1])
+            row.left = (row.left[0] - size[0], row.left[1] - size[1])
             row.entries.append((number, run))
     return rows
 
@@ -174,8 +175,8 @@ def _size(question: Question, run: list[int], lengths: Lengths) -> tuple[int, in
     return (inputs, targets) if lengths.two_sided else (inputs + targets, 0)
 
 
-def _fits(size: tuple[int, int], room: tuple[int, int]) -> bool:
-    return size[0] <= room[0] and size[1] <= room[1]
+def _fits(size: tuple[int, int], left: tuple[int, int]) -> bool:
+    return size[0] <= left[0] and size[1] <= left[1]
 
 
 def _one_sided_row(
@@ -194,12 +195,13 @@ def _one_sided_row(
 def _two_sided_row(
     questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, bos_id: int | None
 ) -> tuple[Features, list[Span]]:
-    """Builds an encoder-decoder row: training's own, its decoder segments cut into options."""
+    """Builds an encoder-decoder row: training's own, its decoder segments divided into options."""
     examples, spans = [], []
     for question, run in row.entries:
         options = [questions[question][option] for option in run]
         targets = np.concatenate([option.targets for option in options])
-        examples.append(options[0]._replace(targets=targets))
+        weights = np.concatenate([option.weights for option in options])
+        examples.append(options[0]._replace(targets=targets, weights=weights))
         for option, example in zip(run, options, strict=True):
             start = spans[-1].stop if spans else 0
             spans.append(Span(question, option, number, start, start + len(example.targets)))

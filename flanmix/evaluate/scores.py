@@ -7,8 +7,8 @@
 primary figure (that of a task's first metric, see `metrics`). `details` holds for each
 task its templates one by one, the median over them, the template that is best on validation records
 with its own score (Wei et al. 2022, section 3, report this and the mean), the baseline, and whether
-the model has been trained on it or its cluster (`seen`): a task that counts as held out must have
-been neither. A group is a mixture looked at by itself; its `accuracy` and `majority` are means over
+the model has been trained on it or its cluster (`seen`): a task that counts as held out has
+`neither`. A group is a mixture looked at by itself; its `accuracy` and `majority` are means over
 its classification tasks.
 """
 
@@ -22,8 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 Figures = Mapping[str, float]
-# What of a task the model has been trained on: nothing, another task of its cluster, the task.
-Seen = Literal["", "cluster", "task", "unknown"]
+# What of a task the model has been trained on: the task, another task of its cluster, neither.
+Seen = Literal["neither", "cluster", "task", "unknown"]
 FILE = "scores.json"
 FOLDER = "scores"  # in a run's folder: each evaluation's scores, by step
 
@@ -68,7 +68,7 @@ class TaskScores:
         primary: the key of the figure that stands for the task; empty if it has none.
         templates: figures by template number.
         baseline: figures of the majority class, or of copying the input.
-        trimmed: per cent of inputs that were too long and were cut.
+        trimmed: % of inputs that were too long and were truncated.
         seen: what of it the model has been trained on.
         best: the template chosen on validation records, if that was asked for.
     """
@@ -189,7 +189,7 @@ def _details(task: TaskScores) -> dict[str, Any]:
 def write_scores(run_dir: Path, scores: Scores) -> None:
     """Writes an evaluation into a run's folder.
 
-    `scores/<step>.json` has it whole; `scores.json` has the last step's, and where that has groups
+    `scores/<step>.json` has all of it; `scores.json` has the last step's, and where that has groups
     and step 0 was evaluated too, also `before` and `after`, the summaries of the two.
 
     Args:
@@ -200,10 +200,10 @@ def write_scores(run_dir: Path, scores: Scores) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / f"{scores.step:09d}.json", scores.to_json() | {"summary": scores.summary()})
     first, last = read_scores(run_dir)
-    whole = {key: value for key, value in last.items() if key != "summary"}
+    document = {key: value for key, value in last.items() if key != "summary"}
     if last["groups"] and first["step"] == 0:
-        whole |= {"before": first["summary"], "after": last["summary"]}
-    _write(run_dir / FILE, whole)
+        document |= {"before": first["summary"], "after": last["summary"]}
+    _write(run_dir / FILE, document)
 
 
 def read_scores(run_dir: Path) -> list[dict[str, Any]]:

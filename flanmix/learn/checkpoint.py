@@ -1,228 +1,331 @@
-"""Checkpoints of a run: everything that a later process needs to go on as if nothing had happened.
+"""Opening checkpoints: which one is the newest complete one is decided here, once.
 
-    DIRECTORY/
-      100/params/      parameters           (Orbax; any later mesh can read them)
-      100/optimizer/   the optimizer's state
-      100/run/         JSON: step, position of the data, what the run adds (configuration, tasks);
-                       shape, type and checksum of every array
+    opened = open_checkpoint("runs/a")      # under the mesh that is set
+    opened.step, opened.run["mixture"]      -> 700, "pocket_train"
+    opened.params, opened.model()           # its parameters, and the model that has them
 
-`save` returns when the arrays are copied and writes behind the training's back; a checkpoint
-appears whole or not at all. `restore` takes the newest one that is whole: a checkpoint whose files
-are cut off, or whose arrays do not add up to their checksums, is set aside with a warning, and the
-one before it is used. The checksum is a sum of the array's bits modulo 2^32, so that it is the
-same on any mesh.
+    opened = open_checkpoint("runs/a/checkpoints", state=abstract_state)
+    opened.state, opened.position           # to go on with
 
-    with Checkpoints(directory, keep_last=3, keep_best=1) as checkpoints:
-        found = checkpoints.restore(abstract_state)         # None if there is none
-        checkpoints.save(state, step=100, position=position, run={...}, score=61.5)
+A checkpoint counts as complete when its document has its digest, its arrays are there, and each
+adds up to its checksum. One that does not is named in a warning, and the one before it is opened;
+step, run record and arrays of the object that is returned are always those of one and the same
+checkpoint.
+Arrays are read straight to their places on the mesh that is set, whatever mesh wrote them.
 """
 
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flanmix.console import warn
 from flanmix.errors import UserError
 from flanmix.learn.integrity import (
+    FORMAT,
     check_same,
     describe_arrays,
     orbax,
+    path_of,
     placed,
     read_document,
     reason_of,
-    sealed,
+    saved_steps,
 )
-from flanmix.learn.step import TrainState
+from flanmix.learn.step import TrainState, merged, part_of
+from flanmix.model.api import MODELS, Compute, LanguageModel, ModelConfig
+from flanmix.model.params import merge, split, upgraded_path
 
 PyTree = Any
+Run = Mapping[str, Any]
+_PARAMS = "params/"
 
 
 @dataclass(frozen=True)
-class Restored:
-    """What a checkpoint held."""
+class OpenCheckpoint:
+    """A checkpoint that was read and found complete.
 
-    state: TrainState
-    position: np.ndarray  # int64, of all streams of the data
-    run: dict[str, Any]
+    Attributes:
+        folder: where it is.
+        step: the training step.
+        run: the run record: configuration, model, data, tasks, what it was trained on.
+        params: the parameters, nested dicts of arrays on the mesh that was set.
+        missing: paths of parameters that it lacks and that were filled in.
+        state: the training state, if one was asked for.
+        position: i64 data position of all streams, if it has one.
+        damaged: folders of newer checkpoints that are not complete.
+    """
+
+    folder: Path
     step: int
+    run: Run
+    params: PyTree
+    missing: tuple[str, ...] = ()
+    state: TrainState | None = None
+    position: np.ndarray | None = None
+    damaged: tuple[Path, ...] = ()
 
-
-class Checkpoints:
-    """The checkpoints of one run; Orbax is imported when the first one is read or written."""
-
-    def __init__(self, directory: Path, *, keep_last: int = 3, keep_best: int = 0) -> None:
-        self.directory = Path(directory).absolute()
-        self._keep = keep_last, keep_best
-        self._manager = None
-        self._saving: int | None = None
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def save(
-        self,
-        state: TrainState,
-        *,
-        step: int,
-        position: np.ndarray,
-        run: Mapping[str, Any],
-        score: float | None = None,
-    ) -> None:
-        """Starts to save; `score` decides which checkpoints are the best ones to keep.
-
-        Raises:
-            UserError: this save or the one before it failed (a full disk); older ones are whole.
-        """
-        import orbax.checkpoint as ocp
-
-        body = {
-            "step": step,
-            "position": np.asarray(position, np.int64).tolist(),
-            "run": dict(run),
-            "arrays": describe_arrays(_parts(state), checksums=True),
-        }
-        self.wait()
-        try:
-            manager = self._open()
-            self._saving = step
-            manager.save(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(state.params),
-                    optimizer=ocp.args.StandardSave(state.opt_state),
-                    run=ocp.args.JsonSave(sealed(body)),
-                ),
-                metrics=None if score is None else {"score": score},
-                force=True,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise self._failed(error) from error
-
-    def wait(self) -> None:
-        """Waits until the last save is on disk.
-
-        Raises:
-            UserError: it failed.
-        """
-        if self._manager is None:
-            return
-        try:
-            self._manager.wait_until_finished()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise self._failed(error) from error
-
-    def close(self) -> None:
-        """Waits for the last save, and lets go of the directory."""
-        if self._manager is not None:
-            manager, self._manager = self._manager, None
-            manager.close()
-
-    def restore(self, abstract: TrainState) -> Restored | None:
-        """Reads the newest checkpoint that is whole, or returns None if the directory has none.
+    def model(
+        self, config: ModelConfig | None = None, compute: Compute | None = None
+    ) -> LanguageModel:
+        """Returns the model with these parameters.
 
         Args:
-            abstract: the state's shapes, types and shardings, as `jax.eval_shape` gives them under
-                the mesh on which the run goes on.
-
-        Raises:
-            UserError: the checkpoint is of another model, or not a single one is whole.
+            config: its configuration; the recorded one if not given.
+            compute: how it computes; the default if not given.
         """
-        found = saved_steps(self.directory)
-        for number, step in enumerate(found):
-            try:
-                restored = _read(self.directory / str(step), abstract)
-            except UserError:
-                raise
-            except Exception as error:
-                warn(f"checkpoint {self.directory / str(step)} is damaged: {reason_of(error)}")
-                continue
-            for damaged in found[:number]:
-                self._set_aside(damaged)
-            return restored
-        if found:
-            raise UserError(
-                f"none of the {len(found)} checkpoints in {self.directory} can be read: remove the "
-                "folder to start anew, or choose another RUN_DIR"
-            )
-        return None
+        compute = Compute() if compute is None else compute
+        abstract = _abstract(recorded_model(self.run) if config is None else config, compute)
+        return merge(split(abstract)[0], self.params)
 
-    def _open(self) -> Any:
-        from orbax.checkpoint import checkpoint_managers as managers
 
-        if self._manager is None:
-            ocp = orbax()
-            last, best = self._keep
-            policies: list[Any] = [managers.LatestN(last)]
-            if best:
-                by_score = managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["score"],
-                    n=best,
-                    keep_checkpoints_without_metrics=False,
-                )
-                policies.append(by_score)
-            self._manager = ocp.CheckpointManager(
-                self.directory,
-                item_names=("params", "optimizer", "run"),
-                options=ocp.CheckpointManagerOptions(
-                    preservation_policy=managers.AnyPreservationPolicy(policies),
-                    cleanup_tmp_directories=True,
-                ),
-            )
-        return self._manager
+def open_checkpoint(
+    source: str | Path,
+    *,
+    state: TrainState | None = None,
+    params: PyTree = None,
+    fill: Callable[[], PyTree] | None = None,
+    model_of: Callable[[Run], ModelConfig] | None = None,
+    upgrade: Callable[[Run], Run] | None = None,
+    compute: Compute | None = None,
+) -> OpenCheckpoint:
+    """Opens the newest complete checkpoint of a source.
 
-    def _failed(self, error: Exception) -> UserError:
-        """Clears what the failed save left, so that its space is free again."""
-        self._manager = None
-        if jax.process_index() == 0:
-            for left in self.directory.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(left, ignore_errors=True)
-        good = saved_steps(self.directory)
-        kept = f"the checkpoint of step {good[0]} is whole" if good else "there is none before it"
-        return UserError(
-            f"the checkpoint of step {self._saving} could not be saved in {self.directory} "
-            f"({reason_of(error)}); {kept}: make room and run the same command again"
+    Args:
+        source: a checkpoint, a folder of them, or a run's folder.
+        state: shapes, types and shardings of a training state, as `jax.eval_shape` gives them under
+            the mesh that is set, to restore all of it.
+        params: the same of parameters; left out, they are those of the recorded model.
+        fill: makes the parameters that the checkpoint lacks; those that it has and `params` lacks
+            are then left out. Without it, either is an error.
+        model_of: the model's configuration of a run record, where the recorded one is not used.
+        upgrade: completes the run record of an older form.
+        compute: says the type of the parameters, where `params` does not.
+
+    Raises:
+        UserError: there is no checkpoint, none is complete, or it is of another model.
+    """
+    source = Path(source).expanduser().absolute()
+    candidates = _checkpoints_in(source)
+    wanted = _Wanted(state, params, fill, model_of or recorded_model, upgrade, compute or Compute())
+    damaged: list[Path] = []
+    for folder in candidates:
+        try:
+            return replace(_open(folder, wanted), damaged=tuple(damaged))
+        except UserError:
+            raise
+        except Exception as error:  # Orbax, TensorStore and JSON fail in their own ways
+            warn(f"checkpoint {folder} is damaged: {reason_of(error)}")
+            damaged.append(folder)
+    if damaged:
+        raise UserError(
+            f"none of the {len(damaged)} checkpoints in {source} can be read: name another one, or "
+            "begin anew in another RUN_DIR"
         )
+    raise UserError(f"there is no checkpoint in {source}: name a run's folder, or one of its steps")
 
-    def _set_aside(self, step: int) -> None:
-        if jax.process_index() == 0:
-            aside = self.directory / f"damaged-{step}"
+
+def set_aside(folders: Sequence[Path]) -> None:
+    """Renames damaged checkpoints to `damaged-STEP`, so that their steps can be saved again."""
+    if jax.process_index() == 0:
+        for folder in folders:
+            aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
-            os.replace(self.directory / str(step), aside)
+            os.replace(folder, aside)
 
 
-def saved_steps(directory: Path) -> list[int]:
-    """Returns the steps of which `directory` has checkpoints, newest first."""
-    if not directory.is_dir():
-        return []
-    return sorted((int(p.name) for p in directory.iterdir() if p.name.isdecimal()), reverse=True)
+def describe_model(config: ModelConfig) -> dict[str, Any]:
+    """Returns what a run record says of a model: `{"kind": "T5Config", "d_model": 512, ...}`."""
+    return {"kind": type(config).__name__, **asdict(config)}  # pyrefly: ignore[bad-argument-type]
 
 
-def _read(folder: Path, abstract: TrainState) -> Restored:
-    ocp = orbax()
+def recorded_model(run: Run) -> ModelConfig:
+    """Returns the model's configuration that a run record describes.
+
+    Raises:
+        UserError: the record has none, or one that this version can't make.
+    """
+    if "model" not in run:
+        raise UserError("the checkpoint does not say what model it has: an older flanmix wrote it")
+    fields = dict(run["model"])
+    try:
+        return MODELS[fields.pop("kind")](**fields)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the checkpoint's model can't be made here: {error}") from error
+
+
+def recorded_compute(run: Run) -> Compute:
+    """Returns how the run that wrote a record computed; the default where it does not say.
+
+    Raises:
+        UserError: the record has what this version does not know.
+    """
+    try:
+        return Compute(**run.get("compute", {}))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the checkpoint's way to compute can't be used here: {error}") from error
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What `open_checkpoint` was asked for."""
+
+    state: TrainState | None
+    params: PyTree
+    fill: Callable[[], PyTree] | None
+    model_of: Callable[[Run], ModelConfig]
+    upgrade: Callable[[Run], Run] | None
+    compute: Compute
+
+    def abstract_params(self, run: Run) -> PyTree:
+        """Shapes, types and shardings of the parameters to read."""
+        if self.state is not None:
+            return merged(self.state.params, self.state.frozen)
+        if self.params is not None:
+            return self.params
+        return split(_abstract(self.model_of(run), self.compute))[1]
+
+
+def _abstract(config: ModelConfig, compute: Compute) -> LanguageModel:
+    return jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(0))
+
+
+def _checkpoints_in(source: Path) -> list[Path]:
+    if (source / "params").is_dir():
+        return [source]
+    folder = source / "checkpoints" if (source / "checkpoints").is_dir() else source
+    return [folder / str(step) for step in saved_steps(folder)]
+
+
+def _open(folder: Path, wanted: _Wanted) -> OpenCheckpoint:
     body = read_document(folder)
-    check_same(body["arrays"], describe_arrays(_parts(abstract), checksums=False), folder)
-    reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
-    args = ocp.args.Composite(
-        params=ocp.args.StandardRestore(placed(abstract.params)),
-        optimizer=ocp.args.StandardRestore(placed(abstract.opt_state)),
+    if wanted.state is not None:
+        _check_state(folder, body, wanted.state)
+    run = body["run"] if wanted.upgrade is None else wanted.upgrade(body["run"])
+    params, missing = _read_params(folder, body, wanted.abstract_params(run), wanted.fill)
+    position = body["position"]
+    opened = OpenCheckpoint(
+        folder=folder,
+        step=body["step"],
+        run=run,
+        params=params,
+        missing=missing,
+        position=None if position is None else np.array(position, np.int64),
     )
-    loaded = reader.restore(folder, args=args)
+    if wanted.state is None:
+        return opened
+    return replace(opened, state=_read_state(folder, body, wanted.state, params))
+
+
+def _check_state(folder: Path, body: Mapping[str, Any], abstract: TrainState) -> None:
+    """Checks that a training state can be restored from a checkpoint.
+
+    Raises:
+        UserError: it is of another model or optimizer, or of another form.
+    """
+    if body.get("format") != FORMAT:
+        raise UserError(
+            f"{folder} was written by an older flanmix, whose optimizer's state is of another "
+            "form: choose another RUN_DIR, with INITIALIZE_FROM to begin with its parameters"
+        )
+    parts = {"params": merged(abstract.params, abstract.frozen), "optimizer": abstract.opt_state}
+    check_same(body["arrays"], describe_arrays(parts, checksums=False), folder)
+
+
+def _read_state(
+    folder: Path, body: Mapping[str, Any], abstract: TrainState, params: PyTree
+) -> TrainState:
+    ocp = orbax()
+    reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    args = ocp.args.Composite(optimizer=ocp.args.StandardRestore(placed(abstract.opt_state)))
+    opt_state = reader.restore(folder, args=args)["optimizer"]
+    read = {"optimizer": opt_state}
+    saved = {path: array for path, array in body["arrays"].items() if not path.startswith(_PARAMS)}
+    _check_sums(describe_arrays(read, checksums=True), saved)
     step = jax.device_put(np.int32(body["step"]), placed(abstract.step).sharding)
-    state = TrainState(step, loaded["params"], loaded["optimizer"])
-    if describe_arrays(_parts(state), checksums=True) != body["arrays"]:
+    trained, frozen = (part_of(params, like) for like in (abstract.params, abstract.frozen))
+    return TrainState(step, trained, opt_state, frozen)
+
+
+def _read_params(
+    folder: Path, body: Mapping[str, Any], abstract: PyTree, fill: Callable[[], PyTree] | None
+) -> tuple[PyTree, tuple[str, ...]]:
+    ocp = orbax()
+    # Path now -> path in the file, which in the first format had other names.
+    names = {_new_path(path, body): path for path in _paths(body)}
+    saved = {path: body["arrays"][_PARAMS + old] for path, old in names.items()}
+    leaves = {path_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(placed(abstract))}
+    wanted = describe_arrays(abstract, checksums=False)
+    shared = {path for path in wanted if path in saved}
+    checked = shared if fill else {*saved, *wanted}
+    there, here = ({p: side[p] for p in checked if p in side} for side in (saved, wanted))
+    check_same(_as_wanted(there, here), here, folder)
+    target = _nested({names[path]: _as_saved(leaves[path], saved[path]) for path in shared})
+    restore = ocp.args.PyTreeRestore(
+        item=target,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+        partial_restore=True,
+    )
+    loaded = ocp.PyTreeCheckpointer().restore(folder / "params", args=restore)
+    read = {path_of(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(loaded)}
+    arrays = {path: read[names[path]] for path in shared}
+    _check_sums(describe_arrays(arrays, checksums=True), {path: saved[path] for path in shared})
+    arrays = {path: leaf.astype(leaves[path].dtype) for path, leaf in arrays.items()}
+    missing = sorted(set(wanted) - shared)
+    if missing and fill is not None:
+        fresh = jax.tree_util.tree_leaves_with_path(fill())
+        arrays |= {path_of(path): leaf for path, leaf in fresh if path_of(path) in missing}
+    params = jax.tree.map_with_path(lambda path, _: arrays[path_of(path)], abstract)
+    return params, tuple(missing)
+
+
+def _paths(body: Mapping[str, Any]) -> list[str]:
+    return [path.removeprefix(_PARAMS) for path in body["arrays"] if path.startswith(_PARAMS)]
+
+
+def _new_path(path: str, body: Mapping[str, Any]) -> str:
+    return path if body.get("format") == FORMAT else upgraded_path(path)
+
+
+def _as_wanted(saved: Mapping[str, list], wanted: Mapping[str, list]) -> dict[str, list]:
+    """What is saved, its floats named as those that they are converted to, of whatever width."""
+
+    def is_float(array: list) -> bool:
+        return jnp.issubdtype(jnp.dtype(array[0]), jnp.floating)
+
+    return {
+        path: [wanted[path][0], array[1]]
+        if path in wanted and is_float(array) and is_float(wanted[path])
+        else array
+        for path, array in saved.items()
+    }
+
+
+def _as_saved(leaf: jax.ShapeDtypeStruct, saved: list) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(saved[0]), sharding=leaf.sharding)
+
+
+def _check_sums(read: Mapping[str, list], saved: Mapping[str, list]) -> None:
+    if read != saved:
         raise ValueError("its arrays do not add up to their checksums")
-    position = np.array(body["position"], np.int64)
-    return Restored(state, position, body["run"], body["step"])
 
 
-def _parts(state: TrainState) -> dict[str, PyTree]:
-    return {"params": state.params, "optimizer": state.opt_state}
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns {"a": {"b": x}} of {"a/b": x}."""
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *folders, name = path.split("/")
+        inside = tree
+        for folder in folders:
+            inside = inside.setdefault(folder, {})
+        inside[name] = leaf
+    return tree

@@ -5,7 +5,7 @@ the whole, and for every array its type, shape and checksum, the sum of its bits
 modulo 2^32. Addition is the same in any order, so a checksum does not depend on the mesh.
 
     describe_arrays({"a": {"b": ones(3)}}, checksums=True)  ->  {"a/b": ["float32", [3], 32...]}
-    sealed({"step": 7})  ->  {"digest": "8d1c...", "step": 7}
+    with_digest({"step": 7})  ->  {"digest": "8d1c...", "step": 7}
 """
 
 import hashlib
@@ -25,6 +25,8 @@ from flanmix.errors import UserError
 from flanmix.model.sharding import shardings
 
 PyTree = Any
+
+FORMAT = 2  # of the JSON document; the first one had no number
 
 _UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}
 
@@ -50,7 +52,7 @@ def _checksums(leaves: list[Array]) -> list[UInt[Array, ""]]:
     return [checksum(x) for x in leaves]
 
 
-def sealed(body: Mapping[str, Any]) -> dict[str, Any]:
+def with_digest(body: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a document with its digest."""
     return {"digest": _digest(body), **body}
 
@@ -65,6 +67,13 @@ def read_document(folder: Path) -> dict[str, Any]:
     if body.pop("digest") != _digest(body):
         raise ValueError("its run/metadata is not what was written")
     return body
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """Returns the steps of which `directory` has checkpoints, newest first."""
+    if not directory.is_dir():
+        return []
+    return sorted((int(p.name) for p in directory.iterdir() if p.name.isdecimal()), reverse=True)
 
 
 def check_same(saved: Mapping[str, list], wanted: Mapping[str, list], folder: Path) -> None:
@@ -121,7 +130,7 @@ def orbax() -> Any:
 
 
 def _unraisable(what: Any) -> None:
-    # A read that failed comes back once more, after its event loop is gone; it was told already.
+    # A read that failed comes back once more, after its event loop is gone; it was reported.
     if "Event loop is closed" not in str(what.exc_value):
         sys.__unraisablehook__(what)
 

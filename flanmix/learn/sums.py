@@ -1,7 +1,9 @@
-"""Sums of a training step, per task: what crosses from the device to the files, never a mean.
+"""What a loss reports of a batch: sums and weights per task, never a mean.
 
-`TaskSums` merges by `+`, in any grouping: microbatches, devices and steps add up to the same table.
-A mean is taken in one place only, by `means`, where it is written out.
+`Sums` is what every loss returns beside its value: a pytree that merges by adding leaf by leaf, in
+any grouping, so that microbatches, devices and steps add up to the same table. `TaskSums` is that
+of a loss over target tokens. A mean is taken in one place only, by `means`, where it is written
+out.
 
     task ids (0, 0, 1), losses (1., 2., 5.), weights (1, 1, 0)
     ->  cross_entropy (3., 0.), weight (2., 0.)
@@ -11,14 +13,40 @@ A mean is taken in one place only, by `means`, where it is written out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from flanmix.learn.loss import TokenLosses
 from flanmix.model.sharding import spec
+
+
+@runtime_checkable
+class Sums(Protocol):
+    """What a loss reports of a batch: a pytree of arrays that merges by adding leaf by leaf."""
+
+    @property
+    def weight(self) -> Float[Array, ""]:
+        """What the summed loss and its gradient are divided by, once, over the global batch."""
+        ...
+
+    def means(self, names: Sequence[str]) -> dict[str, Any]:
+        """Returns the figures of a metrics line, from sums on the host.
+
+        `loss` is required; `target_tokens`, `accuracy` and `tasks` (figures by the name of each
+        task that the batch held) where they have a meaning.
+        """
+        ...
+
+
+class TokenLosses(NamedTuple):
+    """What each target position gives, not yet weighted."""
+
+    cross_entropy_BT: Float[Array, "B T"]
+    z_loss_BT: Float[Array, "B T"]
+    correct_BT: Bool[Array, "B T"]  # no token has a higher logit than the target
 
 
 @jax.tree_util.register_dataclass
@@ -32,15 +60,40 @@ class TaskSums:
     tokens_K: Int[Array, " K"]  # positions whose weight is not 0
     correct_K: Int[Array, " K"]  # of those, where no token has a higher logit than the target
 
+    @property
+    def weight(self) -> Float[Array, ""]:
+        """The sum of the loss weights of all target positions."""
+        return jnp.sum(self.weight_K)
+
     def __add__(self, other: "TaskSums") -> "TaskSums":
         """Merges two tables."""
         return jax.tree.map(lambda a, b: a + b, self, other)
 
-    @staticmethod
-    def zeros(num_tasks: int) -> "TaskSums":
-        """Returns the empty table of `num_tasks` tasks."""
-        floats, ints = jnp.zeros(num_tasks, jnp.float32), jnp.zeros(num_tasks, jnp.int32)
-        return TaskSums(floats, floats, floats, ints, ints)
+    def means(self, names: Sequence[str]) -> dict[str, Any]:
+        """Returns the means of all tasks, and under `tasks` those of each task that is there.
+
+        `loss` is the mean over target tokens, weighted by the tasks' loss weights; accuracy is of
+        the single next token, 0 to 1.
+        """
+        host = jax.tree.map(np.asarray, self)
+        weight = float(host.weight_K.sum(dtype=np.float64))
+        tokens = int(host.tokens_K.sum())
+        figures = {
+            "loss": _ratio(host.cross_entropy_K.sum(dtype=np.float64), weight),
+            "accuracy": _ratio(host.correct_K.sum(), tokens),
+            "target_tokens": tokens,
+            "tasks": {
+                names[k]: {
+                    "loss": _ratio(host.cross_entropy_K[k], host.weight_K[k]),
+                    "accuracy": _ratio(host.correct_K[k], host.tokens_K[k]),
+                    "target_tokens": int(host.tokens_K[k]),
+                }
+                for k in np.flatnonzero(host.tokens_K).tolist()
+            },
+        }
+        if host.z_loss_K.any():
+            figures["z_loss"] = _ratio(host.z_loss_K.sum(dtype=np.float64), weight)
+        return figures
 
 
 def task_sums(
@@ -63,33 +116,6 @@ def task_sums(
         tokens_K=total(counted_BT.astype(jnp.int32)),
         correct_K=total((losses.correct_BT & counted_BT).astype(jnp.int32)),
     )
-
-
-def means(sums: TaskSums, names: Sequence[str]) -> dict:
-    """Returns the means of all tasks, and under `tasks` those of each task that is there.
-
-    `loss` is the mean over target tokens, weighted by the tasks' loss weights; accuracy is of the
-    single next token, 0 to 1.
-    """
-    host = jax.tree.map(np.asarray, sums)
-    weight = float(host.weight_K.sum(dtype=np.float64))
-    tokens = int(host.tokens_K.sum())
-    line = {
-        "loss": _ratio(host.cross_entropy_K.sum(dtype=np.float64), weight),
-        "accuracy": _ratio(host.correct_K.sum(), tokens),
-        "target_tokens": tokens,
-        "tasks": {
-            names[k]: {
-                "loss": _ratio(host.cross_entropy_K[k], host.weight_K[k]),
-                "accuracy": _ratio(host.correct_K[k], host.tokens_K[k]),
-                "target_tokens": int(host.tokens_K[k]),
-            }
-            for k in np.flatnonzero(host.tokens_K).tolist()
-        },
-    }
-    if host.z_loss_K.any():
-        line["z_loss"] = _ratio(host.z_loss_K.sum(dtype=np.float64), weight)
-    return line
 
 
 def _ratio(total: float, weight: float) -> float:

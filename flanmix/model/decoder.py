@@ -16,37 +16,70 @@ segment, padded on the right:
 """
 
 # B batch, T queries, D model width, H heads, N heads of keys and values, K width of a head, V
-# vocabulary, L layers, M slots of the cache, E position buckets.
+# vocabulary, L layers, M slots of the cache.
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from flanmix.model import layers
-from flanmix.model.layers import MLP, attend, dropout, merge_heads, rms_norm, split_heads, weight
+from flanmix.model.api import (
+    DEFAULT_COMPUTE,
+    Architecture,
+    Batch,
+    Compute,
+    check_choice,
+    check_sizes,
+    register_model,
+)
+from flanmix.model.attention import attend, causal, filled, projections, same_segment
+from flanmix.model.dropout import Site, dropout, fold
+from flanmix.model.embedding import Embedding
+from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
+from flanmix.model.mlp import MLP, MLPS
+from flanmix.model.norm import RMSNorm
+from flanmix.model.positions import RelativeBias, rope
+from flanmix.model.scan import scan_layers
 from flanmix.model.sharding import constrain
 
-Batch = Mapping[str, Array]
 
-
+@register_model
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The shape of a decoder; every field is a gin name."""
+    """The shape of a decoder; every field is a gin name.
+
+    Attributes:
+        vocab_size: rows of the table of embeddings, and logits.
+        d_model: width of the activations.
+        d_ff: inner width of the MLP.
+        num_heads: heads of the queries.
+        num_kv_heads: heads of keys and values; fewer than num_heads: grouped-query attention.
+        head_dim: width of a head.
+        num_layers: layers.
+        mlp: a name of `flanmix.model.mlp.MLPS`: "swiglu", "geglu", ...
+        positions: "rope", or "relative": T5's table of biases, shared by all layers.
+        rope_theta: base of the rotation's wavelengths.
+        num_buckets: distances that a relative bias tells apart.
+        max_distance: distance from which on it tells no more apart.
+        tied_head: whether the table of embeddings is the head.
+        prefix: whether all of a segment sees its prefix: a prefix-LM.
+        dropout_rate: in every layer and after the embedding.
+        norm_epsilon: added to the mean square.
+    """
 
     vocab_size: int = 32128
     d_model: int = 512
     d_ff: int = 1408
     num_heads: int = 8
-    num_kv_heads: int = 8  # fewer than num_heads: grouped-query attention
+    num_kv_heads: int = 8
     head_dim: int = 64
     num_layers: int = 8
-    mlp: str = "swiglu"  # or "geglu"
-    positions: str = "rope"  # or "relative": T5's shared table of biases
+    mlp: str = "swiglu"
+    positions: str = "rope"
     rope_theta: float = 10000.0
     num_buckets: int = 32
     max_distance: int = 128
@@ -54,22 +87,16 @@ class DecoderConfig:
     prefix: bool = False
     dropout_rate: float = 0.0
     norm_epsilon: float = 1e-6
-    dtype: str = "float32"  # of activations; parameters, softmax and logits are f32
-    remat: str = "none"  # or "dots", "full": what the backward computes again
-
-    stacks = ("layers",)  # the parts whose parameters are stacked over layers
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim")
-        layers.check_config(self, (*sizes, "num_layers", "max_distance"))
+        check_sizes(self, *sizes, "num_layers", "max_distance")
+        check_choice(self, "mlp", MLPS)
+        check_choice(self, "positions", ("rope", "relative"))
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"DecoderConfig.num_kv_heads is {self.num_kv_heads}: must divide num_heads, "
                 f"which is {self.num_heads}"
-            )
-        if self.positions not in ("rope", "relative"):
-            raise ValueError(
-                f"DecoderConfig.positions is {self.positions!r}: must be 'rope' or 'relative'"
             )
         if self.positions == "rope" and self.head_dim % 2:
             raise ValueError(f"DecoderConfig.head_dim is {self.head_dim}: rope needs an even one")
@@ -79,13 +106,13 @@ class DecoderConfig:
             )
 
     @property
-    def architecture(self) -> str:
-        """Returns which batches the model reads: "causal" or "prefix"."""
+    def architecture(self) -> Architecture:
+        """Which batches the model reads: "causal" or "prefix"."""
         return "prefix" if self.prefix else "causal"
 
-    def init(self, key: Key[Array, ""]) -> "Decoder":
-        """Returns a new model; under a mesh its parameters are partitioned."""
-        return Decoder(self, key)
+    def init(self, rng: Key[Array, ""], compute: Compute = DEFAULT_COMPUTE) -> "Decoder":
+        """Returns a new model; under a mesh its parameters are sharded."""
+        return Decoder(self, compute, rng)
 
 
 class DecoderCache(NamedTuple):
@@ -99,80 +126,110 @@ class DecoderCache(NamedTuple):
     position: Int[Array, " B"]
 
 
+KeysValues = tuple[Float[Array, "B _ N K"], Float[Array, "B _ N K"]]
+
+
 class DecoderLayer(nnx.Module):
     """Self-attention and MLP, each behind its norm, stacked over layers."""
 
-    def __init__(self, config: DecoderConfig, key: Key[Array, ""]):
+    def __init__(self, config: DecoderConfig, compute: Compute, rng: Key[Array, ""]) -> None:
         c = self.config = config
-        count, width, inner = c.num_layers, c.d_model, c.num_heads * c.head_dim
-        k_query, k_key, k_value, k_out, k_mlp = jax.random.split(key, 5)
-        names, std = (None, "embed", "heads"), width**-0.5
-        self.attention_norm = layers.ones(count, width)
-        cut = dict(sizes=(count, width, c.num_heads))
-        self.query = weight(k_query, (count, width, inner), std, *names, **cut)
-        shared = (count, width, c.num_kv_heads * c.head_dim)
-        cut = dict(sizes=(count, width, c.num_kv_heads))
-        self.key = weight(k_key, shared, std, *names, **cut)
-        self.value = weight(k_value, shared, std, *names, **cut)
-        cut = dict(sizes=(count, c.num_heads, width))
-        out = (count, inner, width)
-        self.out = weight(k_out, out, inner**-0.5, None, "heads", "embed", **cut)
-        self.mlp_norm = layers.ones(count, width)
-        self.mlp = MLP(count, width, c.d_ff, c.mlp, k_mlp)
+        self.compute = compute
+        rngs = jax.random.split(rng, 5)
+        stack = dict(compute=compute, num_layers=c.num_layers)
+        self.attention_norm = RMSNorm(c.d_model, c.norm_epsilon, **stack)
+        shape = (c.d_model, c.num_heads, c.num_kv_heads, c.head_dim)
+        self.query, self.key, self.value, self.out = projections(
+            rngs[:4], *shape, query_std=c.d_model**-0.5, **stack
+        )
+        self.mlp_norm = RMSNorm(c.d_model, c.norm_epsilon, **stack)
+        self.mlp = MLP(
+            rngs[4],
+            c.num_layers,
+            c.d_model,
+            c.d_ff,
+            c.mlp,
+            dropout_rate=c.dropout_rate,
+            compute=compute,
+        )
 
-    def project(self, x_BTD: Float[Array, "B T D"], positions_BT: Int[Array, "B T"]):
-        """Returns queries [B, T, H, K] (scaled), keys and values [B, T, N, K]."""
+    def project(
+        self, x_BTD: Float[Array, "B T D"], positions_BT: Int[Array, "B T"]
+    ) -> tuple[Float[Array, "B T H K"], Float[Array, "B T N K"], Float[Array, "B T N K"]]:
+        """Returns queries (scaled), keys and values."""
         c = self.config
-        q = split_heads(x_BTD, self.query, c.num_heads)
-        k = split_heads(x_BTD, self.key, c.num_kv_heads)
-        v = split_heads(x_BTD, self.value, c.num_kv_heads)
+        q = split_heads(self.query(x_BTD), c.num_heads)
+        k = split_heads(self.key(x_BTD), c.num_kv_heads)
+        v = split_heads(self.value(x_BTD), c.num_kv_heads)
         if c.positions == "rope":
             q, k = rope(q, positions_BT, c.rope_theta), rope(k, positions_BT, c.rope_theta)
         return q * c.head_dim**-0.5, k, v
 
-    def __call__(self, x_BTD, positions_BT, cache, mask, bias, key):
+    def __call__(
+        self,
+        x_BTD: Float[Array, "B T D"],
+        positions_BT: Int[Array, "B T"],
+        cache: Callable[[Array, Array], KeysValues] | None,
+        mask: Bool[Array, "B 1 #T _"],
+        bias: Float[Array, "#B H #T _"] | None,
+        rng: Key[Array, ""] | None,
+    ) -> tuple[Float[Array, "B T D"], KeysValues]:
         """Applies one layer; returns its output and the keys and values of x.
 
         Args:
             x_BTD: the stream of activations.
             positions_BT: positions within the segments.
             cache: `update(k, v) -> (keys, values)` to attend to, or None for those of x alone.
-            mask: bool [B, 1, T, S], True where a query sees a key.
-            bias: f32 [B or 1, H, T or 1, S] or None.
-            key: dropout key or None.
+            mask: True where a position sees a key.
+            bias: of the positions, or None.
+            rng: randomness of the dropout, or None.
         """
-        c = self.config
-        q, k, v = self.project(rms_norm(x_BTD, self.attention_norm, c.norm_epsilon), positions_BT)
+        rate = self.config.dropout_rate
+        q, k, v = self.project(self.attention_norm(x_BTD), positions_BT)
         keys, values = (k, v) if cache is None else cache(k, v)
-        y = attend(q, keys, values, mask, bias, dropout_key=key, dropout_rate=c.dropout_rate)
-        x_BTD += dropout(merge_heads(y, self.out), key, c.dropout_rate, site=2)
-        y = self.mlp(rms_norm(x_BTD, self.mlp_norm, c.norm_epsilon), key, c.dropout_rate)
-        return x_BTD + dropout(y, key, c.dropout_rate, site=3), (k, v)
+        options = dict(compute=self.compute, dropout_rng=rng, dropout_rate=rate)
+        y = self.out(merge_heads(attend(q, keys, values, mask, bias, **options)))
+        x_BTD += dropout(y, rng, rate, Site.ATTENTION)
+        y = self.mlp(self.mlp_norm(x_BTD), rng)
+        return x_BTD + dropout(y, rng, rate, Site.MLP), (k, v)
 
 
 class Decoder(nnx.Module):
     """The model; build it with `DecoderConfig.init`."""
 
-    def __init__(self, config: DecoderConfig, key: Key[Array, ""]):
+    def __init__(self, config: DecoderConfig, compute: Compute, rng: Key[Array, ""]) -> None:
         c = self.config = config
-        keys = jax.random.split(key, 4)
-        width = c.d_model
+        self.compute = compute
+        rngs = jax.random.split(rng, 4)
         # Tied, the table is also the head, whose logits should start near N(0, 1).
-        shape = (c.vocab_size, width)
-        self.embedding = weight(keys[0], shape, width**-0.5, "vocab", "embed")
-        table = (keys[1], (c.num_buckets, c.num_heads), width**-0.5, None, None)
-        self.bias = weight(*table) if c.positions == "relative" else None
-        self.layers = DecoderLayer(c, keys[2])
-        self.norm = layers.ones(width)
-        head = (keys[3], (width, c.vocab_size), width**-0.5, "embed", "vocab")
-        self.head = None if c.tied_head else weight(*head)
+        draw = dict(std=c.d_model**-0.5, compute=compute)
+        self.embedding = Embedding(rngs[0], c.vocab_size, c.d_model, **draw)
+        relative = c.positions == "relative"
+        table = (rngs[1], c.num_buckets, c.num_heads)
+        reach = dict(max_distance=c.max_distance, bidirectional=c.prefix)
+        self.bias = RelativeBias(*table, **reach, **draw) if relative else None
+        self.layers = DecoderLayer(c, compute, rngs[2])
+        self.norm = RMSNorm(c.d_model, c.norm_epsilon, compute=compute)
+        sides = Dim(c.d_model, "embed"), Dim(c.vocab_size, "vocab")
+        self.head = None if c.tied_head else Linear(rngs[3], *sides, **draw)
 
     def __call__(
-        self, batch: Batch, *, dropout_key: Key[Array, ""] | None = None
+        self, batch: Batch, *, dropout_rng: Key[Array, ""] | None = None
     ) -> Float[Array, "B T V"]:
-        """Returns f32 logits of the next token at every position; a key turns dropout on."""
-        x_BTD, _ = self._forward(batch, dropout_key)
-        return self._logits(x_BTD)
+        """Returns f32 logits of the next token at every position; an rng turns dropout on."""
+        return self.logits(self.hidden(batch, dropout_rng=dropout_rng))
+
+    def hidden(
+        self, batch: Batch, *, dropout_rng: Key[Array, ""] | None = None
+    ) -> Float[Array, "B T D"]:
+        """Returns the output after the last norm."""
+        return self.norm(self._forward(batch, dropout_rng)[0])
+
+    def logits(self, hidden_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Returns f32 logits of hidden states."""
+        if self.head is None:
+            return self.embedding.logits(hidden_BTD)
+        return self.head(hidden_BTD, jnp.float32)
 
     def prefill(
         self, batch: Batch, max_new_tokens: int
@@ -203,90 +260,66 @@ class Decoder(nnx.Module):
             slot=jnp.int32(length),
             position=lengths_B,
         )
-        return self._logits(x_B1D)[:, 0], cache
+        return self.logits(self.norm(x_B1D))[:, 0], cache
 
     def decode_step(
         self, cache: DecoderCache, tokens_B: Int[Array, " B"]
     ) -> tuple[Float[Array, "B V"], DecoderCache]:
         """Reads one token a row: logits of the next, and the cache with one more slot filled."""
-        c = self.config
         here_1M = (jnp.arange(cache.visible.shape[1]) == cache.slot)[None]
         positions_BM = jnp.where(here_1M, cache.position[:, None], cache.positions)
         visible_BM = cache.visible | here_1M
         mask = visible_BM[:, None, None, :]
         bias = None
         if self.bias is not None:
-            distance_BM = positions_BM - cache.position[:, None]
-            bias = layers.relative_bias_of(self.bias, distance_BM, c.max_distance, c.prefix)
+            bias = self.bias.of_distance(positions_BM - cache.position[:, None])
 
-        def body(layer_and_cache, x, _):
-            layer, past_key, past_value = layer_and_cache
+        def body(stacked: tuple[Any, ...], x: Array, _: None) -> tuple[Array, KeysValues]:
+            layer, past_key, past_value = stacked
 
-            def update(k, v):
-                return (
-                    jax.lax.dynamic_update_slice_in_dim(past_key, k, cache.slot, 1),
-                    jax.lax.dynamic_update_slice_in_dim(past_value, v, cache.slot, 1),
-                )
+            def update(k: Array, v: Array) -> KeysValues:
+                return filled(past_key, k, cache.slot), filled(past_value, v, cache.slot)
 
             return layer(x, cache.position[:, None], update, mask, bias, None)
 
         x = self._embed(tokens_B[:, None], None)
         stacked = (self.layers, cache.key, cache.value)
-        x, (k, v) = layers.scan_layers(body, x, stacked, c.num_layers)
+        x, (k, v) = scan_layers(body, x, stacked, self.config.num_layers)
         cache = DecoderCache(
-            key=jax.lax.dynamic_update_slice_in_dim(cache.key, k, cache.slot, 2),
-            value=jax.lax.dynamic_update_slice_in_dim(cache.value, v, cache.slot, 2),
+            key=filled(cache.key, k, cache.slot),
+            value=filled(cache.value, v, cache.slot),
             positions=positions_BM,
             visible=visible_BM,
             slot=cache.slot + 1,
             position=cache.position + 1,
         )
-        return self._logits(x)[:, 0], cache
+        return self.logits(self.norm(x))[:, 0], cache
 
-    def _forward(self, batch: Batch, dropout_key):
+    def _forward(
+        self, batch: Batch, dropout_rng: Key[Array, ""] | None
+    ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
         """Returns the output before the last norm, and all keys and values [L, B, T, N, K]."""
-        c = self.config
         segments_BT = constrain(batch["decoder_segment_ids"], "batch", None)
         positions_BT = constrain(batch["decoder_positions"], "batch", None)
         length = segments_BT.shape[1]
-        seen = jnp.tril(jnp.ones((length, length), bool))[None, None]
-        if c.prefix:
+        seen = causal(length)
+        if self.config.prefix:
             prefix_BT = constrain(batch["decoder_prefix"], "batch", None)
             seen = seen | (prefix_BT > 0)[:, None, None, :]
-        mask = seen & (segments_BT[:, None, :, None] == segments_BT[:, None, None, :])
-        bias = None
-        if self.bias is not None:
-            bias = layers.relative_bias(self.bias, length, c.max_distance, c.prefix)
+        mask = seen & same_segment(segments_BT, segments_BT)
+        bias = None if self.bias is None else self.bias(length)
 
-        def body(layer: DecoderLayer, x, key):
-            return layer(x, positions_BT, None, mask, bias, key)
+        def body(layer: DecoderLayer, x: Array, rng: Array | None) -> tuple[Array, KeysValues]:
+            return layer(x, positions_BT, None, mask, bias, rng)
 
-        x = self._embed(batch["decoder_input_tokens"], dropout_key)
-        return layers.scan_layers(
-            body, x, self.layers, c.num_layers, dropout_key=dropout_key, remat=c.remat
-        )
+        x = self._embed(batch["decoder_input_tokens"], dropout_rng)
+        options = dict(dropout_rng=dropout_rng, remat=self.compute.remat)
+        return scan_layers(body, x, self.layers, self.config.num_layers, **options)
 
-    def _embed(self, tokens_BT, dropout_key):
+    def _embed(
+        self, tokens_BT: Int[Array, "B T"], dropout_rng: Key[Array, ""] | None
+    ) -> Float[Array, "B T D"]:
         c = self.config
-        tokens_BT = constrain(tokens_BT, "batch", None)
-        x = layers.embed(self.embedding, tokens_BT, layers.DTYPES[c.dtype])
-        key = None if dropout_key is None else jax.random.fold_in(dropout_key, c.num_layers)
-        return dropout(x, key, c.dropout_rate, site=0)
-
-    def _logits(self, x_BTD):
-        y = rms_norm(x_BTD, self.norm, self.config.norm_epsilon)
-        head = self.embedding[...].T if self.head is None else self.head[...]
-        return layers.linear(y, head, "vocab", dtype=jnp.float32)
-
-
-def rope(
-    x_BTHK: Float[Array, "B T H K"], positions_BT: Int[Array, "B T"], theta: float
-) -> Float[Array, "B T H K"]:
-    """Rotates each pair (i, i + K/2) by position * theta**(-2i/K), in f32 (Su et al., 2021)."""
-    half = x_BTHK.shape[-1] // 2
-    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = positions_BT[:, :, None, None].astype(jnp.float32) * frequency[None, None, None]
-    sin, cos = jnp.sin(angle), jnp.cos(angle)
-    first, second = x_BTHK[..., :half].astype(jnp.float32), x_BTHK[..., half:].astype(jnp.float32)
-    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return turned.astype(x_BTHK.dtype)
+        x_BTD = self.embedding(constrain(tokens_BT, "batch", None))
+        # The number after the last layer's.
+        return dropout(x_BTD, fold(dropout_rng, c.num_layers), c.dropout_rate, Site.ALONE)

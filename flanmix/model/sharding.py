@@ -1,13 +1,13 @@
 """The mesh and the one table that names its axes; everywhere else dimensions go by logical names.
 
-A mesh has three explicit axes: `data` (copies of the parameters), `fsdp` (parameters and batch are
-both cut) and `tensor` (heads, the inner dimension of the MLP and the vocabulary are cut). `RULES`
-says which of them cuts which logical dimension, and `spec` turns logical names into a partition
-under the mesh that is set:
+A mesh has three explicit axes: over `data` the batch is sharded and parameters are replicated, over
+`fsdp` both are sharded, and over `tensor` heads, the inner dimension of the MLP and the vocabulary.
+`RULES` says over which axes a logical dimension is sharded, and `spec` turns logical names into a
+partition under the mesh that is set:
 
     with jax.set_mesh(make_mesh(data=2, fsdp=2, tensor=2)):
         spec("batch", None, "heads")               -> P(("data", "fsdp"), None, "tensor")
-        spec("embed", "heads", sizes=(512, 3))     -> P("fsdp", None)       # 3 heads stay whole
+        spec("embed", "heads", sizes=(512, 3))     -> P("fsdp", None)       # 3 heads: replicated
     spec("batch", None, "heads")                   -> None                # no mesh: nothing to say
 
 With an explicit mesh the partition is part of an array's type, so a sum over a partitioned
@@ -59,7 +59,9 @@ def abstract_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> AbstractMesh
     return AbstractMesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Explicit,) * len(AXES))
 
 
-def _partition(mesh: AbstractMesh | Mesh, names: Sequence[str | None], sizes) -> P:
+def _partition(
+    mesh: AbstractMesh | Mesh, names: Sequence[str | None], sizes: Sequence[int | None] | None
+) -> P:
     sizes = (None,) * len(names) if sizes is None else sizes
     if len(sizes) != len(names):
         raise ValueError(f"{len(names)} logical names {names} for {len(sizes)} dimensions {sizes}")
@@ -85,9 +87,9 @@ def spec(*names: str | None, sizes: Sequence[int | None] | None = None) -> P | N
     """Returns the partition of dimensions by logical name; None where no explicit mesh is set.
 
     Args:
-        *names: one logical name of `RULES` a dimension, None for a dimension that is never cut.
-        sizes: the dimensions' sizes; one that the mesh can't divide stays whole (8 key heads on 16
-            devices).
+        *names: one logical name of `RULES` a dimension, None for one that is replicated.
+        sizes: the dimensions' sizes; one that the mesh can't divide is replicated (8 key heads on
+            16 devices).
 
     Raises:
         UserError: the batch can't be divided.
@@ -109,7 +111,7 @@ def constrain(
 ) -> jax.Array:
     """Returns `x` partitioned by logical names (on an automatic mesh, with a hint to be so).
 
-    `sizes` are those of `x`, unless a dimension is cut coarser than by its elements, as heads are.
+    `sizes` are those of `x`, unless a dimension can't be sharded by its elements, as with heads.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -121,17 +123,17 @@ def constrain(
 
 
 def shardings(abstract: Any, mesh: Mesh) -> Any:
-    """Returns how the leaves of an abstract tree are placed on `mesh`.
+    """Returns how the leaves of an abstract tree are sharded over `mesh`.
 
     The tree comes from `jax.eval_shape` under that mesh; restoring a checkpoint needs the result.
     """
 
-    def place(leaf: Any) -> NamedSharding:
+    def of_leaf(leaf: Any) -> NamedSharding:
         return NamedSharding(mesh, leaf.sharding.spec if leaf.sharding is not None else P())
 
-    return jax.tree.map(place, abstract)
+    return jax.tree.map(of_leaf, abstract)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns how the rows of a batch `[B, ...]` are placed on `mesh`."""
+    """Returns how the rows of a batch `[B, ...]` are sharded over `mesh`."""
     return NamedSharding(mesh, P(RULES["batch"]))

@@ -19,30 +19,64 @@ none in the cross-attention; no biases anywhere; dropout after the last norm too
 scales its input by d_model**-0.5.
 """
 
-# B batch, S encoder length, T decoder length, D model width, H heads, K width of a head, E position
-# buckets, V vocabulary, L layers, M slots of the decoder's cache.
+# B batch, S encoder length, T decoder length, D model width, H heads, K width of a head, V
+# vocabulary, L layers, M slots of the decoder's cache.
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from flanmix.model import layers
-from flanmix.model.layers import MLP, attend, dropout, merge_heads, rms_norm, split_heads, weight
+from flanmix.model.api import (
+    DEFAULT_COMPUTE,
+    Architecture,
+    Batch,
+    Compute,
+    check_choice,
+    check_sizes,
+    register_model,
+)
+from flanmix.model.attention import attend, causal, filled, projections, same_segment
+from flanmix.model.dropout import Site, dropout, fold
+from flanmix.model.embedding import Embedding
+from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
+from flanmix.model.mlp import MLP, MLPS
+from flanmix.model.norm import RMSNorm
+from flanmix.model.positions import RelativeBias
+from flanmix.model.scan import scan_layers
 from flanmix.model.sharding import constrain
 
 START_TOKEN = 0  # what the decoder reads before its first token: T5 uses its padding
 
-Batch = Mapping[str, Array]
+# Numbers of the rngs of dropouts outside the layers, beyond any layer's number.
+_OUTSIDE = 1_000_000
+_EMBEDDING, _LAST_NORM = _OUTSIDE, _OUTSIDE + 1
 
 
+@register_model
 @dataclass(frozen=True)
 class T5Config:
-    """The shape of a T5; every field is a gin name."""
+    """The shape of a T5; every field is a gin name.
+
+    Attributes:
+        vocab_size: rows of the table of embeddings, and logits.
+        d_model: width of the activations.
+        d_ff: inner width of the MLP.
+        num_heads: heads of every attention.
+        head_dim: width of a head.
+        num_encoder_layers: layers of the encoder.
+        num_decoder_layers: layers of the decoder.
+        mlp: a name of `flanmix.model.mlp.MLPS`; "relu" is version 1.0.
+        tied_head: whether the table of embeddings is the head; so in version 1.0.
+        dropout_rate: in every layer, after the embedding and after the last norms.
+        num_buckets: distances that the position bias tells apart.
+        max_distance: distance from which on it tells no more apart.
+        norm_epsilon: added to the mean square.
+    """
 
     vocab_size: int = 32128
     d_model: int = 512
@@ -51,27 +85,25 @@ class T5Config:
     head_dim: int = 64
     num_encoder_layers: int = 8
     num_decoder_layers: int = 8
-    mlp: str = "gated_gelu"  # or "relu" (version 1.0)
+    mlp: str = "gated_gelu"
     tied_head: bool = False
     dropout_rate: float = 0.1
     num_buckets: int = 32
     max_distance: int = 128
     norm_epsilon: float = 1e-6
-    dtype: str = "float32"  # of activations; parameters, softmax and logits are f32
-    remat: str = "none"  # or "dots", "full": what the backward computes again
 
-    architecture = "encoder_decoder"
-    stacks = ("encoder", "decoder")  # the parts whose parameters are stacked over layers
+    architecture: ClassVar[Architecture] = "encoder_decoder"
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "head_dim", "max_distance")
-        layers.check_config(self, (*sizes, "num_encoder_layers", "num_decoder_layers"))
+        check_sizes(self, *sizes, "num_encoder_layers", "num_decoder_layers")
+        check_choice(self, "mlp", MLPS)
         if self.num_buckets < 4 or self.num_buckets % 4:
             raise ValueError(f"T5Config.num_buckets is {self.num_buckets}: must be a multiple of 4")
 
-    def init(self, key: Key[Array, ""]) -> "T5":
-        """Returns a new model; under a mesh its parameters are partitioned."""
-        return T5(self, key)
+    def init(self, rng: Key[Array, ""], compute: Compute = DEFAULT_COMPUTE) -> "T5":
+        """Returns a new model; under a mesh its parameters are sharded."""
+        return T5(self, compute, rng)
 
 
 class T5Cache(NamedTuple):
@@ -85,142 +117,221 @@ class T5Cache(NamedTuple):
     filled: Int[Array, ""]  # slots of key and value that hold a token
 
 
+KeysValues = tuple[Float[Array, "B _ H K"], Float[Array, "B _ H K"]]
+
+
 class Attention(nnx.Module):
-    """The four projections of an attention, stacked over layers."""
+    """An attention with its four projections, stacked over layers."""
 
-    def __init__(self, config: T5Config, num_layers: int, key: Key[Array, ""]):
-        self.num_heads = config.num_heads
-        width, inner = config.d_model, config.num_heads * config.head_dim
-        k_query, k_key, k_value, k_out = jax.random.split(key, 4)
-        into, out_of = (num_layers, width, inner), (num_layers, inner, width)
-        cut = dict(sizes=(num_layers, width, config.num_heads))
-        std = width**-0.5
-        names = (None, "embed", "heads")
-        self.query = weight(k_query, into, std * config.head_dim**-0.5, *names, **cut)
-        self.key = weight(k_key, into, std, *names, **cut)
-        self.value = weight(k_value, into, std, *names, **cut)
-        cut = dict(sizes=(num_layers, config.num_heads, width))
-        self.out = weight(k_out, out_of, inner**-0.5, None, "heads", "embed", **cut)
+    def __init__(
+        self, config: T5Config, compute: Compute, num_layers: int, rng: Key[Array, ""]
+    ) -> None:
+        c = self.config = config
+        self.compute = compute
+        self.query, self.key, self.value, self.out = projections(
+            jax.random.split(rng, 4),
+            c.d_model,
+            c.num_heads,
+            c.num_heads,
+            c.head_dim,
+            query_std=c.d_model**-0.5 * c.head_dim**-0.5,
+            num_layers=num_layers,
+            compute=compute,
+        )
 
-    def queries(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T H K"]:
-        """Returns the queries of positions."""
-        return split_heads(x_BTD, self.query, self.num_heads)
+    def keys_values(self, x_BSD: Float[Array, "B S D"]) -> KeysValues:
+        """Returns the keys and the values of positions."""
+        heads = self.config.num_heads
+        return split_heads(self.key(x_BSD), heads), split_heads(self.value(x_BSD), heads)
 
-    def keys_values(self, x_BSD: Float[Array, "B S D"]) -> tuple[Array, Array]:
-        """Returns keys and values [B, S, H, K] of positions."""
-        heads = self.num_heads
-        return split_heads(x_BSD, self.key, heads), split_heads(x_BSD, self.value, heads)
+    def __call__(
+        self,
+        x_BTD: Float[Array, "B T D"],
+        keys_values: KeysValues,
+        mask: Bool[Array, "B 1 #T _"],
+        bias: Float[Array, "#B H #T _"] | None,
+        rng: Key[Array, ""] | None,
+    ) -> Float[Array, "B T D"]:
+        """Attends from the positions of x to keys and values."""
+        c = self.config
+        q_BTHK = split_heads(self.query(x_BTD), c.num_heads)
+        options = dict(compute=self.compute, dropout_rng=rng, dropout_rate=c.dropout_rate)
+        return self.out(merge_heads(attend(q_BTHK, *keys_values, mask, bias, **options)))
 
 
 class EncoderLayer(nnx.Module):
     """Self-attention and MLP, each behind its norm, stacked over layers."""
 
-    def __init__(self, config: T5Config, key: Key[Array, ""]):
-        count, (k_attention, k_mlp) = config.num_encoder_layers, jax.random.split(key)
-        self.attention_norm = layers.ones(count, config.d_model)
-        self.attention = Attention(config, count, k_attention)
-        self.mlp_norm = layers.ones(count, config.d_model)
-        self.mlp = MLP(count, config.d_model, config.d_ff, config.mlp, k_mlp)
+    def __init__(self, config: T5Config, compute: Compute, rng: Key[Array, ""]) -> None:
+        c, num_layers = config, config.num_encoder_layers
+        rng_attention, rng_mlp = jax.random.split(rng)
+        norm = dict(compute=compute, num_layers=num_layers)
+        self.attention_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
+        self.attention = Attention(c, compute, num_layers, rng_attention)
+        self.mlp_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
+        self.mlp = _mlp(c, compute, num_layers, rng_mlp)
+        self.dropout_rate = c.dropout_rate
+
+    def __call__(
+        self,
+        x_BSD: Float[Array, "B S D"],
+        mask: Bool[Array, "B 1 S S"],
+        bias: Float[Array, "1 H S S"],
+        rng: Key[Array, ""] | None,
+    ) -> Float[Array, "B S D"]:
+        """Applies one layer."""
+        y = self.attention_norm(x_BSD)
+        y = self.attention(y, self.attention.keys_values(y), mask, bias, rng)
+        x_BSD += dropout(y, rng, self.dropout_rate, Site.ATTENTION)
+        y = self.mlp(self.mlp_norm(x_BSD), rng)
+        return x_BSD + dropout(y, rng, self.dropout_rate, Site.MLP)
 
 
 class DecoderLayer(nnx.Module):
     """Self-attention, cross-attention and MLP, each behind its norm, stacked over layers."""
 
-    def __init__(self, config: T5Config, key: Key[Array, ""]):
-        count, keys = config.num_decoder_layers, jax.random.split(key, 3)
-        self.attention_norm = layers.ones(count, config.d_model)
-        self.attention = Attention(config, count, keys[0])
-        self.cross_norm = layers.ones(count, config.d_model)
-        self.cross_attention = Attention(config, count, keys[1])
-        self.mlp_norm = layers.ones(count, config.d_model)
-        self.mlp = MLP(count, config.d_model, config.d_ff, config.mlp, keys[2])
+    def __init__(self, config: T5Config, compute: Compute, rng: Key[Array, ""]) -> None:
+        c, num_layers = config, config.num_decoder_layers
+        rng_attention, rng_cross, rng_mlp = jax.random.split(rng, 3)
+        norm = dict(compute=compute, num_layers=num_layers)
+        self.attention_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
+        self.attention = Attention(c, compute, num_layers, rng_attention)
+        self.cross_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
+        self.cross_attention = Attention(c, compute, num_layers, rng_cross)
+        self.mlp_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
+        self.mlp = _mlp(c, compute, num_layers, rng_mlp)
+        self.dropout_rate = c.dropout_rate
+
+    def __call__(
+        self,
+        x_BTD: Float[Array, "B T D"],
+        cross: KeysValues,
+        cache: Callable[[Array, Array], KeysValues] | None,
+        mask: Bool[Array, "B 1 #T _"],
+        bias: Float[Array, "#B H #T _"],
+        cross_mask: Bool[Array, "B 1 #T S"],
+        rng: Key[Array, ""] | None,
+    ) -> tuple[Float[Array, "B T D"], KeysValues]:
+        """Applies one layer; returns its output and the keys and values of x.
+
+        Args:
+            x_BTD: the stream of activations.
+            cross: keys and values of the encoder's output, this layer's.
+            cache: `update(k, v) -> (keys, values)` to attend to, or None for those of x alone.
+            mask: True where a position sees a key.
+            bias: of the positions.
+            cross_mask: True where a position sees one of the encoder.
+            rng: randomness of the dropout, or None.
+        """
+        y = self.attention_norm(x_BTD)
+        k, v = self.attention.keys_values(y)
+        keys_values = (k, v) if cache is None else cache(k, v)
+        y = self.attention(y, keys_values, mask, bias, rng)
+        x_BTD += dropout(y, rng, self.dropout_rate, Site.ATTENTION)
+        y = self.cross_norm(x_BTD)
+        y = self.cross_attention(y, cross, cross_mask, None, fold(rng, Site.CROSS))
+        x_BTD += dropout(y, rng, self.dropout_rate, Site.CROSS_ATTENTION)
+        y = self.mlp(self.mlp_norm(x_BTD), rng)
+        return x_BTD + dropout(y, rng, self.dropout_rate, Site.MLP), (k, v)
+
+
+def _mlp(config: T5Config, compute: Compute, num_layers: int, rng: Key[Array, ""]) -> MLP:
+    c = config
+    options = dict(dropout_rate=c.dropout_rate, compute=compute)
+    return MLP(rng, num_layers, c.d_model, c.d_ff, c.mlp, **options)
 
 
 class T5(nnx.Module):
     """The model; build it with `T5Config.init`."""
 
-    def __init__(self, config: T5Config, key: Key[Array, ""]):
-        keys = jax.random.split(key, 6)
-        width = config.d_model
-        self.config = config
-        self.embedding = weight(keys[0], (config.vocab_size, width), 1.0, "vocab", "embed")
-        table = ((config.num_buckets, config.num_heads), width**-0.5, None, None)
-        self.encoder_bias = weight(keys[1], *table)
-        self.encoder = EncoderLayer(config, keys[2])
-        self.encoder_norm = layers.ones(width)
-        self.decoder_bias = weight(keys[3], *table)
-        self.decoder = DecoderLayer(config, keys[4])
-        self.decoder_norm = layers.ones(width)
-        head = (keys[5], (width, config.vocab_size), width**-0.5, "embed", "vocab")
-        self.head = None if config.tied_head else weight(*head)
+    def __init__(self, config: T5Config, compute: Compute, rng: Key[Array, ""]) -> None:
+        c = self.config = config
+        self.compute = compute
+        rngs = jax.random.split(rng, 6)
+        width = c.d_model
+        self.embedding = Embedding(rngs[0], c.vocab_size, width, std=1.0, compute=compute)
+        self.encoder_bias = self._bias(rngs[1], bidirectional=True)
+        self.encoder = EncoderLayer(c, compute, rngs[2])
+        self.encoder_norm = RMSNorm(width, c.norm_epsilon, compute=compute)
+        self.decoder_bias = self._bias(rngs[3], bidirectional=False)
+        self.decoder = DecoderLayer(c, compute, rngs[4])
+        self.decoder_norm = RMSNorm(width, c.norm_epsilon, compute=compute)
+        sides = Dim(width, "embed"), Dim(c.vocab_size, "vocab")
+        head = None if c.tied_head else Linear(rngs[5], *sides, std=width**-0.5, compute=compute)
+        self.head = head
+
+    def _bias(self, rng: Key[Array, ""], *, bidirectional: bool) -> RelativeBias:
+        c = self.config
+        return RelativeBias(
+            rng,
+            c.num_buckets,
+            c.num_heads,
+            std=c.d_model**-0.5,
+            max_distance=c.max_distance,
+            bidirectional=bidirectional,
+            compute=self.compute,
+        )
 
     def __call__(
-        self, batch: Batch, *, dropout_key: Key[Array, ""] | None = None
+        self, batch: Batch, *, dropout_rng: Key[Array, ""] | None = None
     ) -> Float[Array, "B T V"]:
-        """Returns f32 logits of the next token at every position; a key turns dropout on."""
-        encoder_key, decoder_key = (
-            (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        )
-        encoded_BSD = self.encode(batch, dropout_key=encoder_key)
-        return self.decode(encoded_BSD, batch, dropout_key=decoder_key)
+        """Returns f32 logits of the next token at every position; an rng turns dropout on."""
+        return self.logits(self.hidden(batch, dropout_rng=dropout_rng))
+
+    def hidden(
+        self, batch: Batch, *, dropout_rng: Key[Array, ""] | None = None
+    ) -> Float[Array, "B T D"]:
+        """Returns the decoder's output."""
+        rngs = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
+        encoded_BSD = self.encode(batch, dropout_rng=rngs[0])
+        return self.decode(encoded_BSD, batch, dropout_rng=rngs[1])
+
+    def logits(self, hidden_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Returns f32 logits of hidden states."""
+        if self.head is not None:
+            return self.head(hidden_BTD, jnp.float32)
+        return self.embedding.logits(hidden_BTD * self.config.d_model**-0.5)
 
     def encode(
-        self, batch: Batch, *, dropout_key: Key[Array, ""] | None = None
+        self, batch: Batch, *, dropout_rng: Key[Array, ""] | None = None
     ) -> Float[Array, "B S D"]:
         """Returns the encoder's output."""
-        c = self.config
         segments_BS = constrain(batch["encoder_segment_ids"], "batch", None)
-        mask = _same_segment(segments_BS, segments_BS)
-        bias = layers.relative_bias(self.encoder_bias, mask.shape[-1], c.max_distance, True)
+        mask = same_segment(segments_BS, segments_BS)
+        bias = self.encoder_bias(mask.shape[-1])
 
-        def body(layer: EncoderLayer, x, key):
-            y = rms_norm(x, layer.attention_norm, c.norm_epsilon)
-            y = self._attend(layer.attention, y, layer.attention.keys_values(y), mask, bias, key)
-            x += dropout(y, key, c.dropout_rate, site=2)
-            y = rms_norm(x, layer.mlp_norm, c.norm_epsilon)
-            return x + dropout(layer.mlp(y, key, c.dropout_rate), key, c.dropout_rate, site=3), None
+        def body(layer: EncoderLayer, x: Array, rng: Array | None) -> tuple[Array, None]:
+            return layer(x, mask, bias, rng), None
 
-        x = self._embed(batch["encoder_input_tokens"], dropout_key)
-        x, _ = layers.scan_layers(
-            body, x, self.encoder, c.num_encoder_layers, dropout_key=dropout_key, remat=c.remat
-        )
-        return self._final(x, self.encoder_norm, dropout_key)
+        x = self._embed(batch["encoder_input_tokens"], dropout_rng)
+        options = dict(dropout_rng=dropout_rng, remat=self.compute.remat)
+        x, _ = scan_layers(body, x, self.encoder, self.config.num_encoder_layers, **options)
+        return self._dropout(self.encoder_norm(x), dropout_rng, _LAST_NORM)
 
     def decode(
         self,
         encoded_BSD: Float[Array, "B S D"],
         batch: Batch,
         *,
-        dropout_key: Key[Array, ""] | None = None,
-    ) -> Float[Array, "B T V"]:
-        """Returns f32 logits at every decoder position, given the encoder's output."""
-        c = self.config
+        dropout_rng: Key[Array, ""] | None = None,
+    ) -> Float[Array, "B T D"]:
+        """Returns the decoder's output, given the encoder's."""
         segments_BS = constrain(batch["encoder_segment_ids"], "batch", None)
         segments_BT = constrain(batch["decoder_segment_ids"], "batch", None)
         length = segments_BT.shape[1]
-        causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
-        mask = _same_segment(segments_BT, segments_BT) & causal
+        mask = same_segment(segments_BT, segments_BT) & causal(length)
         source_BT = batch.get("decoder_source_ids", batch["decoder_segment_ids"])
-        cross_mask = _same_segment(constrain(source_BT, "batch", None), segments_BS)
-        bias = layers.relative_bias(self.decoder_bias, length, c.max_distance, False)
+        cross_mask = same_segment(constrain(source_BT, "batch", None), segments_BS)
+        bias = self.decoder_bias(length)
 
-        def body(layer: DecoderLayer, x, key):
-            y = rms_norm(x, layer.attention_norm, c.norm_epsilon)
-            y = self._attend(layer.attention, y, layer.attention.keys_values(y), mask, bias, key)
-            x += dropout(y, key, c.dropout_rate, site=2)
-            cross_key = None if key is None else jax.random.fold_in(key, 4)
-            keys_values = layer.cross_attention.keys_values(encoded_BSD)
-            y = rms_norm(x, layer.cross_norm, c.norm_epsilon)
-            y = self._attend(layer.cross_attention, y, keys_values, cross_mask, None, cross_key)
-            x += dropout(y, key, c.dropout_rate, site=5)
-            y = rms_norm(x, layer.mlp_norm, c.norm_epsilon)
-            return x + dropout(layer.mlp(y, key, c.dropout_rate), key, c.dropout_rate, site=3), None
+        def body(layer: DecoderLayer, x: Array, rng: Array | None) -> tuple[Array, None]:
+            cross = layer.cross_attention.keys_values(encoded_BSD)
+            return layer(x, cross, None, mask, bias, cross_mask, rng)[0], None
 
-        x = self._embed(batch["decoder_input_tokens"], dropout_key)
-        x, _ = layers.scan_layers(
-            body, x, self.decoder, c.num_decoder_layers, dropout_key=dropout_key, remat=c.remat
-        )
-        return self._logits(self._final(x, self.decoder_norm, dropout_key))
+        x = self._embed(batch["decoder_input_tokens"], dropout_rng)
+        options = dict(dropout_rng=dropout_rng, remat=self.compute.remat)
+        x, _ = scan_layers(body, x, self.decoder, self.config.num_decoder_layers, **options)
+        return self._dropout(self.decoder_norm(x), dropout_rng, _LAST_NORM)
 
     def prefill(self, batch: Batch, max_new_tokens: int) -> tuple[Float[Array, "B V"], T5Cache]:
         """Encodes, and reads the start token: logits of the first new token, and the cache.
@@ -232,8 +343,8 @@ class T5(nnx.Module):
         c = self.config
         encoded_BSD = self.encode(batch)
 
-        def cross(_, layer_attention: Attention):
-            return None, layer_attention.keys_values(encoded_BSD)
+        def cross(_: None, attention: Attention) -> tuple[None, KeysValues]:
+            return None, attention.keys_values(encoded_BSD)
 
         _, (cross_key, cross_value) = jax.lax.scan(cross, None, self.decoder.cross_attention)
         segments_BS = constrain(batch["encoder_segment_ids"], "batch", None)
@@ -248,65 +359,38 @@ class T5(nnx.Module):
         self, cache: T5Cache, tokens_B: Int[Array, " B"]
     ) -> tuple[Float[Array, "B V"], T5Cache]:
         """Reads one token a row: logits of the next, and the cache with one more slot filled."""
-        c = self.config
         slots_M = jnp.arange(cache.key.shape[2])
         distance = jnp.broadcast_to(slots_M - cache.filled, (tokens_B.shape[0], slots_M.size))
         distance_BM = constrain(distance, "batch", None)
-        bias = layers.relative_bias_of(self.decoder_bias, distance_BM, c.max_distance, False)
+        bias = self.decoder_bias.of_distance(distance_BM)
         mask = (distance_BM <= 0)[:, None, None, :]
 
-        def body(layer_and_cache, x, _):
-            layer, past_key, past_value, cross_key, cross_value = layer_and_cache
-            y = rms_norm(x, layer.attention_norm, c.norm_epsilon)
-            k, v = layer.attention.keys_values(y)
-            keys_values = (
-                jax.lax.dynamic_update_slice_in_dim(past_key, k, cache.filled, 1),
-                jax.lax.dynamic_update_slice_in_dim(past_value, v, cache.filled, 1),
-            )
-            x += self._attend(layer.attention, y, keys_values, mask, bias, None)
-            y = rms_norm(x, layer.cross_norm, c.norm_epsilon)
-            cross = (cross_key, cross_value)
-            x += self._attend(layer.cross_attention, y, cross, cache.cross_mask, None, None)
-            y = rms_norm(x, layer.mlp_norm, c.norm_epsilon)
-            return x + layer.mlp(y, None, 0.0), (k, v)
+        def body(stacked: tuple[Any, ...], x: Array, _: None) -> tuple[Array, KeysValues]:
+            layer, past_key, past_value, *cross = stacked
+
+            def update(k: Array, v: Array) -> KeysValues:
+                return filled(past_key, k, cache.filled), filled(past_value, v, cache.filled)
+
+            return layer(x, tuple(cross), update, mask, bias, cache.cross_mask, None)
 
         x = self._embed(tokens_B[:, None], None)
         stacked = (self.decoder, cache.key, cache.value, cache.cross_key, cache.cross_value)
-        x, (k, v) = layers.scan_layers(body, x, stacked, c.num_decoder_layers)
+        x, (k, v) = scan_layers(body, x, stacked, self.config.num_decoder_layers)
         cache = cache._replace(
-            key=jax.lax.dynamic_update_slice_in_dim(cache.key, k, cache.filled, 2),
-            value=jax.lax.dynamic_update_slice_in_dim(cache.value, v, cache.filled, 2),
+            key=filled(cache.key, k, cache.filled),
+            value=filled(cache.value, v, cache.filled),
             filled=cache.filled + 1,
         )
-        return self._logits(self._final(x, self.decoder_norm, None))[:, 0], cache
+        return self.logits(self.decoder_norm(x))[:, 0], cache
 
-    def _embed(self, tokens_BT, dropout_key):
-        c = self.config
-        tokens_BT = constrain(tokens_BT, "batch", None)
-        x = layers.embed(self.embedding, tokens_BT, layers.DTYPES[c.dtype])
-        return dropout(x, _outer(dropout_key, 0), c.dropout_rate, site=0)
+    def _embed(
+        self, tokens_BT: Int[Array, "B T"], dropout_rng: Key[Array, ""] | None
+    ) -> Float[Array, "B T D"]:
+        x_BTD = self.embedding(constrain(tokens_BT, "batch", None))
+        return self._dropout(x_BTD, dropout_rng, _EMBEDDING)
 
-    def _attend(self, attention: Attention, y_BTD, keys_values, mask, bias, key):
-        rate = self.config.dropout_rate
-        q, (k, v) = attention.queries(y_BTD), keys_values
-        y = attend(q, k, v, mask, bias, dropout_key=key, dropout_rate=rate)
-        return merge_heads(y, attention.out)
-
-    def _final(self, x_BTD, scale_D, dropout_key):
-        x_BTD = rms_norm(x_BTD, scale_D, self.config.norm_epsilon)
-        return dropout(x_BTD, _outer(dropout_key, 1), self.config.dropout_rate, site=0)
-
-    def _logits(self, y_BTD):
-        if self.head is not None:
-            return layers.linear(y_BTD, self.head[...], "vocab", dtype=jnp.float32)
-        y_BTD = y_BTD * self.config.d_model**-0.5
-        return layers.linear(y_BTD, self.embedding[...].T, "vocab", dtype=jnp.float32)
-
-
-def _same_segment(query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"]) -> Bool[Array, "B 1 T S"]:
-    return query_BT[:, None, :, None] == key_BS[:, None, None, :]
-
-
-def _outer(dropout_key, place: int):
-    """Returns a key for a dropout outside the layers, whose numbers count from 0."""
-    return None if dropout_key is None else jax.random.fold_in(dropout_key, 1_000_000 + place)
+    def _dropout(
+        self, x_BTD: Float[Array, "B T D"], dropout_rng: Key[Array, ""] | None, number: int
+    ) -> Float[Array, "B T D"]:
+        """Applies a dropout outside the layers."""
+        return dropout(x_BTD, fold(dropout_rng, number), self.config.dropout_rate, Site.ALONE)

@@ -1,278 +1,289 @@
-r"""The report as one HTML page: no script, no font, no network; it reads well on a telephone too.
+r"""The report of a run: what its page shows, and the page itself.
 
-    page(Report(...))  ->  "<!doctype html>..."
+    write_report(Path("runs/a"))  ->  Path("runs/a/report.html")
+    view(read_run(Path("runs/a"))).table.rows[0]
+    ->  ScoreRow("rte", "nli · accuracy", figures=(50.2, 48.0, 61.5, 60.9), cells=(...))
 
-All text of records and models is escaped; what is not printable is shown as `\x00`.
+The page shows the run's facts, its scores before and after by group and cluster beside the majority
+class, the loss overall and by task, every task in every template, and samples. All text of records
+and models is escaped by the template; what is not printable is shown as `\x00`.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from flanmix.console import printable
-from flanmix.pages.charts import STYLE as CHARTS_STYLE
-from flanmix.pages.charts import Bar, bar_chart, line_chart, small_multiples
-
-if TYPE_CHECKING:
-    from flanmix.pages.run_summary import Report
+from flanmix.errors import UserError
+from flanmix.pages.charts import (
+    Bar,
+    BarChart,
+    LineChart,
+    Series,
+    SmallLine,
+    bar_chart,
+    line_chart,
+    small_multiples,
+)
+from flanmix.pages.rendering import render
+from flanmix.pages.run_summary import RunSummary, read_run
 
 _MOST_TASKS = 60  # small charts on a page
 _MOST_SAMPLES = 120
 
-_STYLE = """
-:root { color-scheme: light; --ink: #1d2129; --soft: #667085; --line: #e4e7ec; --page: #fcfcfd;
-  --track: #eef0f4; --before: #b3bfce; --after: #3b6fb6; --right: #2f7d57; --wrong: #b4532a; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 1.75rem 1.1rem 4rem; background: var(--page);
-  color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 1.1rem; overflow-wrap: anywhere; letter-spacing: -.01em; }
-h2 { font-size: 1.1rem; margin: 2.6rem 0 .3rem; }
-h3 { font-size: .85rem; color: var(--soft); font-weight: 600; margin: 1.6rem 0 0; }
-p { color: var(--soft); max-width: 46rem; margin: .2rem 0 .7rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .6rem;
-  margin: 0; }
-.facts div { border: 1px solid var(--line); border-radius: 8px; padding: .55rem .8rem; }
-.facts dt { color: var(--soft); font-size: .8rem; }
-.facts dd { margin: 0; font-size: 1.1rem; font-variant-numeric: tabular-nums;
-  overflow-wrap: anywhere; }
-.wide { overflow-x: auto; margin-top: .6rem; border: 1px solid var(--line); border-radius: 8px; }
-table { border-collapse: collapse; width: 100%; font-size: .82rem;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: .32rem .55rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-tbody tr:last-child td, tbody tr:last-child th { border-bottom: 0; }
-thead th { color: var(--soft); font-weight: 600; font-size: .76rem; }
-th:first-child { text-align: left; position: sticky; left: 0; background: var(--page);
-  font-weight: 500; }
-th small { display: block; color: var(--soft); font-weight: 400; }
-td.cell { min-width: 2.6rem; text-align: center; }
-td.cell.best { font-weight: 700; text-decoration: underline; text-underline-offset: 3px; }
-.mean { font-weight: 600; }
-details { border-top: 1px solid var(--line); padding: .55rem 0; }
-summary { cursor: pointer; font-weight: 500; }
-summary small { color: var(--soft); font-weight: 400; }
-.sample { margin: .8rem 0 1.2rem; display: grid; grid-template-columns: 7.5rem 1fr;
-  gap: .3rem .9rem; }
-.sample dt { color: var(--soft); font-size: .8rem; padding-top: .1rem; }
-.sample dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-.sample dd.prompt { background: var(--track); border-radius: 6px; padding: .5rem .7rem; }
-.right { color: var(--right); font-weight: 600; } .wrong { color: var(--wrong); }
-pre { font-size: .78rem; line-height: 1.45; overflow-x: auto; background: var(--track);
-  border-radius: 6px; padding: .7rem .9rem; }
-@media (max-width: 40rem) { .sample { grid-template-columns: 1fr; gap: .1rem; }
-  .sample dt { margin-top: .4rem; } .facts { grid-template-columns: 1fr 1fr; }
-  th:first-child { max-width: 9rem; white-space: normal; overflow-wrap: anywhere; } }
-"""
-
-
-def page(report: "Report") -> str:
-    """Returns the whole page."""
-    name = escape(report.name)
-    sections = [_facts(report), _scores(report), _loss(report), _tasks(report), _samples(report)]
-    if report.configuration:
-        text = escape(report.configuration)
-        sections.append(
-            f"<h2>Configuration</h2><details><summary>config.gin</summary>"
-            f"<pre>{text}</pre></details>"
-        )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: report</title><style>{_STYLE}{CHARTS_STYLE}</style></head>\n"
-        f"<body><h1>{name}</h1>\n" + "\n".join(filter(None, sections)) + "\n</body></html>\n"
-    )
-
-
-def _facts(report: "Report") -> str:
-    facts = list(report.facts)
-    if report.last is not None:
-        facts.append(("tasks scored", str(len(report.last["tasks"]))))
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts
-    )
-    return f'<dl class="facts">{items}</dl>'
-
-
-def _scores(report: "Report") -> str:
-    """Bars by group and by cluster."""
-    first, last = report.first, report.last
-    if last is None:
-        return ""
-    parts = ["<h2>Scores</h2>"]
-    names = (_earlier(first), f"after step {last['step']:,}")
-    if groups := last["groups"]:
-        bars = [
-            Bar(
-                name.replace("_", " "),
-                first["groups"].get(name, {}).get("accuracy") if first else None,
-                group["accuracy"],
-                group["majority"],
-            )
-            for name, group in groups.items()
-            if group["accuracy"] is not None
-        ]
-        if bars:
-            parts.append(
-                "<p>Accuracy of the classification tasks by rank, in per cent, mean over tasks and "
-                f"templates.</p>{bar_chart(bars, names, 'majority class')}"
-            )
-    if bars := _cluster_bars(first, last):
-        parts.append(
-            "<h3>By cluster</h3><p>Mean over a cluster's tasks of each task's first metric.</p>"
-            + bar_chart(bars, names, "majority class; for generation, copying the input")
-        )
-    if last["missing"]:
-        names = escape(", ".join(last["missing"]))
-        parts.append(f"<p>Not prepared, and left out: {names}.</p>")
-    return "".join(parts)
-
-
-def _cluster_bars(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> list[Bar]:
-    baselines: dict[str, list[float]] = {}
-    for task in last["details"].values():
-        value = task["baseline"].get(task["primary"])
-        baselines.setdefault(task["cluster"], []).extend([] if value is None else [value])
-    counts = {c: sum(t["cluster"] == c for t in last["details"].values()) for c in baselines}
-    return [
-        Bar(
-            cluster.replace("_", " "),
-            first["clusters"].get(cluster) if first else None,
-            after,
-            _mean(baselines[cluster]),
-            f"{counts[cluster]} task{'s' if counts[cluster] > 1 else ''}",
-        )
-        for cluster, after in last["clusters"].items()
-    ]
-
-
-def _loss(report: "Report") -> str:
-    if report.loss is None:
-        return ""
-    text = (
-        "<h2>Training loss</h2><p>Cross entropy a target token, in nats.</p>"
-        f"{line_chart(report.loss, (0, report.steps))}"
-    )
-    if report.tasks:
-        shown = sorted(report.tasks[:_MOST_TASKS], key=lambda line: line.name)
-        more = ""
-        if len(shown) < len(report.tasks):
-            more = f" The {len(shown)} of {len(report.tasks)} tasks with the most tokens."
-        text += (
-            "<h3>By task</h3><p>All on the scale of the highest loss; the figure is the last "
-            f"value.{more}</p>{small_multiples(shown, (0, report.steps))}"
-        )
-    return text
-
-
-def _tasks(report: "Report") -> str:
-    """One row a task: its figures, and its templates one by one."""
-    if report.last is None:
-        return ""
-    details = report.last["details"]
-    templates = sorted({int(number) for task in details.values() for number in task["templates"]})
-    before = [_earlier(report.first)] if report.first else []
-    best = ["best"] if any(task["best"] for task in details.values()) else []
-    names = ["baseline", *before, "mean", "median", *best, *map(str, templates)]
-    head = "".join(f"<th>{name}</th>" for name in names)
-    rows = []
-    for name, task in sorted(details.items(), key=lambda item: (item[1]["cluster"], item[0])):
-        first = report.first["tasks"].get(name, {}) if report.first else None
-        mean = report.last["tasks"][name]
-        rows.append(_task_row(name, task, mean, first, bool(best), templates))
-    chosen = "the template that is best on validation records (underlined), " if best else ""
-    return (
-        "<h2>Tasks and templates</h2><p>The first metric of each task: baseline, mean and median "
-        f"over templates, {chosen}and every template by its number.</p>"
-        f'<div class="wide"><table><thead><tr><th>task</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
+# Said of a task by what the model has been trained on (flanmix/evaluate/scores.py: Seen).
 _SEEN = {
-    "": " · unseen cluster",
-    "cluster": " · trained on its cluster",
+    "neither": "held out: cluster not seen in training",
+    "cluster": "held out: only its cluster seen in training",
     "task": "",
     "unknown": "",
 }
 
 
-def _task_row(
+@dataclass(frozen=True)
+class Cell:
+    """A task's score in one template.
+
+    Attributes:
+        value: the score, None where the template was not scored.
+        shade: how deep the cell is shaded, 0 to 1; None where the figure is no percentage.
+        best: whether the template is the best on validation records.
+    """
+
+    value: float | None
+    shade: float | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A task's row: its figures in the order of the table's columns, then a cell a template."""
+
+    name: str
+    label: str
+    figures: tuple[float | None, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Every task in every template; `with_best` if a best template was chosen."""
+
+    columns: tuple[str, ...]
+    templates: tuple[int, ...]
+    with_best: bool
+    rows: tuple[ScoreRow, ...]
+
+
+@dataclass(frozen=True)
+class SampleLine:
+    """A labelled text of a sample; `kind` is its class in style.css, or empty."""
+
+    label: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TaskSamples:
+    """The samples of one task."""
+
+    task: str
+    samples: tuple[tuple[SampleLine, ...], ...]
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """What the page shows; None or empty where a run has no such thing.
+
+    Attributes:
+        name: the run's folder.
+        facts: name and value of what sums the run up.
+        scored: whether there is an evaluation.
+        groups: accuracy by group.
+        clusters: the mean of the tasks' primary metrics by cluster.
+        missing: the tasks that were not scored because they are not prepared.
+        loss: the training loss.
+        task_losses: the training loss by task.
+        trained_tasks: how many tasks have a loss; more than are in `task_losses` if they are many.
+        table: the scores of every task in every template.
+        samples: questions, with what was asked for and what came.
+        configuration: the text of `config.gin`.
+    """
+
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    scored: bool
+    groups: BarChart | None
+    clusters: BarChart | None
+    missing: tuple[str, ...]
+    loss: LineChart | None
+    task_losses: tuple[SmallLine, ...]
+    trained_tasks: int
+    table: ScoreTable | None
+    samples: tuple[TaskSamples, ...]
+    configuration: str
+
+
+def write_report(run_dir: Path, html: Path | None = None) -> Path:
+    """Writes a run's page and returns its path.
+
+    Args:
+        run_dir: the run's folder.
+        html: where to write; `report.html` in the run's folder if not given.
+
+    Raises:
+        UserError: if the folder holds no run, or the page can't be written.
+    """
+    path = html or run_dir / "report.html"
+    text = page(read_run(run_dir))
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"the report {path} can't be written: {error.strerror}") from error
+    return path
+
+
+def page(run: RunSummary) -> str:
+    """Returns the HTML page of a run."""
+    return render("report.html.j2", report=view(run))
+
+
+def view(run: RunSummary) -> ReportView:
+    """Returns what the page of a run shows."""
+    last = run.last
+    shown = sorted(run.tasks[:_MOST_TASKS], key=lambda line: line.name)
+    steps = (0, run.steps)
+    return ReportView(
+        name=run.name,
+        facts=(*run.facts, *([("tasks scored", str(len(last["tasks"])))] if last else [])),
+        scored=last is not None,
+        groups=_groups(run.first, last) if last else None,
+        clusters=_clusters(run.first, last) if last else None,
+        missing=tuple(last["missing"]) if last else (),
+        loss=line_chart(run.loss, steps) if run.loss else None,
+        task_losses=small_multiples(shown, steps) if run.loss and shown else (),
+        trained_tasks=len(run.tasks),
+        table=_table(run.first, last) if last else None,
+        samples=_samples(run.first, last) if last else (),
+        configuration=run.configuration,
+    )
+
+
+# ---- scores ------------------------------------------------------------------------------------
+
+
+def _series(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> tuple[Series, Series]:
+    return Series("before", _earlier(first)), Series("after", f"after step {last['step']:,}")
+
+
+def _groups(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> BarChart | None:
+    bars = [
+        Bar(
+            name.replace("_", " "),
+            (
+                first["groups"].get(name, {}).get("accuracy") if first else None,
+                group["accuracy"],
+            ),
+            group["majority"],
+        )
+        for name, group in last["groups"].items()
+        if group["accuracy"] is not None
+    ]
+    return bar_chart(bars, _series(first, last), "majority class") if bars else None
+
+
+def _clusters(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> BarChart | None:
+    baselines: dict[str, list[float]] = {}
+    for task in last["details"].values():
+        value = task["baseline"].get(task["primary"])
+        baselines.setdefault(task["cluster"], []).extend([] if value is None else [value])
+    counts = {c: sum(t["cluster"] == c for t in last["details"].values()) for c in baselines}
+    bars = [
+        Bar(
+            cluster.replace("_", " "),
+            (first["clusters"].get(cluster) if first else None, after),
+            _mean(baselines[cluster]),
+            f"{counts[cluster]} task{'s' if counts[cluster] > 1 else ''}",
+        )
+        for cluster, after in last["clusters"].items()
+    ]
+    named = "majority class; for generation, copying the input"
+    return bar_chart(bars, _series(first, last), named) if bars else None
+
+
+def _table(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> ScoreTable:
+    details = last["details"]
+    templates = sorted({int(number) for task in details.values() for number in task["templates"]})
+    with_best = any(task["best"] for task in details.values())
+    rows = []
+    for name, task in sorted(details.items(), key=lambda item: (item[1]["cluster"], item[0])):
+        before = first["tasks"].get(name, {}) if first else None
+        rows.append(_row(name, task, last["tasks"][name], before, with_best, templates))
+    names = ["baseline", *([_earlier(first)] if first else []), "mean", "median"]
+    columns = (*names, *(["best"] if with_best else []))
+    return ScoreTable(columns, tuple(templates), with_best, tuple(rows))
+
+
+def _row(
     name: str,
     task: Mapping[str, Any],
     mean: Mapping[str, float],
-    first: Mapping[str, float] | None,
+    before: Mapping[str, float] | None,
     with_best: bool,
     templates: Iterable[int],
-) -> str:
+) -> ScoreRow:
     key = task["primary"] or next(iter(mean))
     best = task["best"]
-    figures = [task["baseline"].get(key), *([] if first is None else [first.get(key)])]
-    cells = [f"<td>{_figure(value)}</td>" for value in figures]
-    cells.append(f'<td class="mean">{_figure(mean[key])}</td>')
-    cells.append(f"<td>{_figure(task['median'][key])}</td>")
+    figures = [task["baseline"].get(key), *([] if before is None else [before.get(key)])]
+    figures += [mean[key], task["median"][key]]
     if with_best:
-        cells.append(f"<td>{_figure(best['metrics'][key] if best else None)}</td>")
+        figures.append(best["metrics"][key] if best else None)
+    cells = []
     for number in templates:
         value = task["templates"].get(str(number), {}).get(key)
-        chosen = " best" if best and best["template"] == number else ""
-        shade = "" if value is None or not task["primary"] else _shade(value)
-        cells.append(f'<td class="cell{chosen}"{shade}>{_figure(value)}</td>')
-    label = f"{escape(task['cluster'].replace('_', ' '))} · {escape(key)}"
-    label += _SEEN[task["seen"]]
+        shaded = value is not None and task["primary"]
+        shade = min(1.0, max(0.0, value / 100)) if shaded else None
+        cells.append(Cell(value, shade, bool(best) and best["template"] == number))
+    label = [task["cluster"].replace("_", " "), key, _SEEN[task["seen"] or "neither"]]
     if task["trimmed"]:
-        label += f" · {task['trimmed']:.0f}% of inputs cut"
-    return f"<tr><th>{escape(name)}<small>{label}</small></th>{''.join(cells)}</tr>"
+        label.append(f"{task['trimmed']:.0f}% of inputs truncated")
+    return ScoreRow(name, " · ".join(filter(None, label)), tuple(figures), tuple(cells))
 
 
-def _shade(value: float) -> str:
-    """A cell's ground: the higher the score, the deeper."""
-    return f' style="background:rgba(59,111,182,{min(1.0, max(0.0, value / 100)) * 0.42:.3f})"'
+# ---- samples -----------------------------------------------------------------------------------
 
 
-def _samples(report: "Report") -> str:
+def _samples(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> tuple[TaskSamples, ...]:
     """Questions with what was asked for and what came, task by task."""
-    if report.last is None or not report.last["samples"]:
-        return ""
-    samples = report.first["samples"] if report.first else []
+    samples = first["samples"] if first else []
     before = {(s["task"], s["template"], s["inputs"]): s["output"] for s in samples}
-    by_task: dict[str, list[str]] = {}
-    for sample in report.last["samples"][:_MOST_SAMPLES]:
+    by_task: dict[str, list[tuple[SampleLine, ...]]] = {}
+    for sample in last["samples"][:_MOST_SAMPLES]:
         asked = (sample["task"], sample["template"], sample["inputs"])
-        by_task.setdefault(sample["task"], []).append(
-            _sample(sample, before.get(asked), _earlier(report.first))
-        )
-    blocks = [
-        f"<details{' open' if i == 0 else ''}><summary>{escape(task)}</summary>"
-        f"{''.join(texts)}</details>"
-        for i, (task, texts) in enumerate(sorted(by_task.items()))
-    ]
-    return f"<h2>Samples</h2>{''.join(blocks)}"
+        lines = _sample(sample, before.get(asked), _earlier(first))
+        by_task.setdefault(sample["task"], []).append(lines)
+    return tuple(TaskSamples(task, tuple(lines)) for task, lines in sorted(by_task.items()))
 
 
-def _sample(sample: Mapping[str, Any], before: str | None, earlier: str) -> str:
-    rows = [
+def _sample(sample: Mapping[str, Any], before: str | None, earlier: str) -> tuple[SampleLine, ...]:
+    right = sample["right"]
+    lines = [
         (f"template {sample['template']}", "prompt", sample["inputs"]),
         ("target", "", sample["target"]),
+        *([] if before is None else [(earlier, "", before)]),
+        (f"output {'✓' if right else '✗'}", "right" if right else "wrong", sample["output"]),
     ]
-    if before is not None:
-        rows.append((earlier, "", before))
-    verdict = "right" if sample["right"] else "wrong"
-    mark = "✓" if sample["right"] else "✗"
-    rows.append((f"output {mark}", verdict, sample["output"]))
-    items = "".join(
-        f'<dt>{label}</dt><dd class="{kind}" dir="auto">{escape(printable(text)) or "–"}</dd>'
-        for label, kind, text in rows
-    )
-    return f'<dl class="sample">{items}</dl>'
+    return tuple(SampleLine(label, kind, printable(text)) for label, kind, text in lines)
 
 
 def _earlier(first: Mapping[str, Any] | None) -> str:
     """What the first evaluation is called: `before` if it came before the first step."""
     return f"step {first['step']:,}" if first and first["step"] else "before"
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
 
 
 def _mean(values: Sequence[float]) -> float | None:

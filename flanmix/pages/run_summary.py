@@ -1,15 +1,13 @@
-"""What a run did, summed up from the files that it left, and its page.
+"""What a run did, summed up from the files that it left.
 
-    write_report(Path("runs/a"))  ->  Path("runs/a/report.html")
+    read_run(Path("runs/a")).facts
+    ->  (("mixture", "rainy_days"), ("model", "T5Config"), ..., ("steps", "700"), ...)
 
-The page shows the run's facts, its scores before and after by group and cluster beside the majority
-class, the loss overall and by task, every task in every template, and samples. It reads what the
-run left: `metrics.jsonl`, `scores/`, `config.gin`. A long run's losses are averaged over stretches
-of steps while they are read, so that the page stays small.
+It reads `metrics.jsonl`, `scores/` and `config.gin`. The losses of a long run are averaged over
+intervals of steps while they are read, so that its report stays small.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,15 +17,14 @@ from typing import Any
 from flanmix.errors import UserError
 from flanmix.evaluate.scores import read_scores
 from flanmix.pages.charts import Line, Point
-from flanmix.pages.report import page
-from flanmix.train.events import FILE as METRICS
+from flanmix.train.files import CONFIG, METRICS
 
-_STRETCHES = 160  # points of a line
+_INTERVALS = 160  # points of a line
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the page shows.
+class RunSummary:
+    """What a run did.
 
     Attributes:
         name: the run's folder.
@@ -52,19 +49,19 @@ class Report:
 
 @dataclass
 class _Sums:
-    """Loss and target tokens of each stretch of steps."""
+    """Loss and target tokens of each interval of steps."""
 
     loss: dict[int, float] = field(default_factory=dict)
     tokens: dict[int, int] = field(default_factory=dict)
     steps: dict[int, float] = field(default_factory=dict)
 
-    def add(self, stretch: int, step: int, loss: float, tokens: int) -> None:
-        self.loss[stretch] = self.loss.get(stretch, 0.0) + loss * tokens
-        self.tokens[stretch] = self.tokens.get(stretch, 0) + tokens
-        self.steps[stretch] = self.steps.get(stretch, 0.0) + step * tokens
+    def add(self, interval: int, step: int, loss: float, tokens: int) -> None:
+        self.loss[interval] = self.loss.get(interval, 0.0) + loss * tokens
+        self.tokens[interval] = self.tokens.get(interval, 0) + tokens
+        self.steps[interval] = self.steps.get(interval, 0.0) + step * tokens
 
     def points(self) -> list[Point]:
-        """The mean loss of each stretch, at the mean of its steps."""
+        """The mean loss of each interval, at the mean of its steps."""
         return [
             (self.steps[i] / tokens, self.loss[i] / tokens)
             for i, tokens in sorted(self.tokens.items())
@@ -72,28 +69,7 @@ class _Sums:
         ]
 
 
-def write_report(run_dir: Path, html: Path | None = None) -> Path:
-    """Writes a run's page and returns its path.
-
-    Args:
-        run_dir: the run's folder.
-        html: where to write; `report.html` in the run's folder if not given.
-
-    Raises:
-        UserError: if the folder holds no run, or the page can't be written.
-    """
-    path = html or run_dir / "report.html"
-    text = page(read_run(run_dir))
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"the report {path} can't be written: {error.strerror}") from error
-    return path
-
-
-def read_run(run_dir: Path) -> Report:
+def read_run(run_dir: Path) -> RunSummary:
     """Reads what a run's folder holds.
 
     Raises:
@@ -104,10 +80,10 @@ def read_run(run_dir: Path) -> Report:
     if not evaluations and not path.is_file():
         raise UserError(f"{run_dir} holds no run: neither {METRICS} nor scores/ is there")
     steps, loss, tasks, facts = _losses(path)
-    config = run_dir / "config.gin"
+    config = run_dir / CONFIG
     configuration = config.read_text(encoding="utf-8") if config.is_file() else ""
     first, last = evaluations or (None, None)
-    return Report(
+    return RunSummary(
         name=run_dir.absolute().name,
         steps=steps,
         loss=loss,
@@ -120,7 +96,7 @@ def read_run(run_dir: Path) -> Report:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The training lines; one that a killed run has not finished is left out."""
+    """The training lines; a last one that a killed run left unfinished is skipped."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             if line.endswith("\n") and "loss" in (entry := json.loads(line)):
@@ -134,13 +110,13 @@ def _losses(path: Path) -> tuple[int, Line | None, tuple[Line, ...], list[tuple[
         return 0, None, (), []
     overall, by_task, speeds = _Sums(), {}, []
     for entry in _lines(path):
-        stretch = (entry["step"] - 1) * _STRETCHES // last
-        overall.add(stretch, entry["step"], entry["loss"], entry["target_tokens"])
+        interval = (entry["step"] - 1) * _INTERVALS // last
+        overall.add(interval, entry["step"], entry["loss"], entry["target_tokens"])
         if "tokens_per_second" in entry:
             speeds.append(entry["tokens_per_second"])
         for name, sums in entry.get("tasks", {}).items():
             own = by_task.setdefault(name, _Sums())
-            own.add(stretch, entry["step"], sums["loss"], sums["target_tokens"])
+            own.add(interval, entry["step"], sums["loss"], sums["target_tokens"])
     line = Line("loss", overall.points())
     order = sorted(by_task, key=lambda name: (-sum(by_task[name].tokens.values()), name))
     facts = [
@@ -149,7 +125,7 @@ def _losses(path: Path) -> tuple[int, Line | None, tuple[Line, ...], list[tuple[
         ("loss at the end", f"{line.points[-1][1]:.3f}"),
     ]
     if speeds:
-        facts.append(("tokens a second", f"{sorted(speeds)[len(speeds) // 2]:,.0f}"))
+        facts.append(("tokens per second", f"{sorted(speeds)[len(speeds) // 2]:,.0f}"))
     tasks = (Line(name, by_task[name].points()) for name in order)
     return last, line, tuple(own for own in tasks if own.points), facts
 

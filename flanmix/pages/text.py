@@ -123,7 +123,7 @@ def beginning(words: str, count: int) -> str:
 
 # ---- scores -------------------------------------------------------------------------------------
 
-_SEEN = {"": "", "cluster": "its cluster", "task": "the task", "unknown": "unknown"}
+_SEEN = {"neither": "", "cluster": "its cluster", "task": "the task", "unknown": "unknown"}
 
 
 def scores_text(scores: Scores) -> str:

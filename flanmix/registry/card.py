@@ -3,7 +3,7 @@ r"""A card: one YAML file that is one task, whole.
     name: rte                                   # the file is rte.yaml
     version: 1
     kind: classification                        # or generation
-    source: {tfds: "super_glue/rte:1.0.2"}      # or jsonl, tsv, csv, seqio, python
+    source: {tfds: "super_glue/rte:1.0.2"}      # or jsonl, tsv, csv, seqio, python, a plugin's
     splits: {train: "train[:-200]", validation: "train[-200:]", test: validation}
     fields: {premise: premise, hypothesis: hypothesis}
     answer: label
@@ -19,18 +19,22 @@ r"""A card: one YAML file that is one task, whole.
 a function beside the card; `answer` is then `answer` unless the card says otherwise. Collection and
 cluster are the names of the folders: `tasks/<collection>/<cluster>/<name>.yaml`.
 
+What only some datasets have is named by its path too: `rationale: explanation` (the reasoning, for
+`{rationale}` in templates), `weight: score` (factor of the example's loss), `messages: turns` (a
+conversation, a list of `{role, content}`), `metadata: [url]` or `{link: url}` (kept, not rendered).
+
 `like: anli_r1` takes from the card of that name in the same folder every key that this one does not
 give: for the parts of one dataset, which differ in source and splits and share their templates.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
 from flanmix.errors import UserError, nearest
-from flanmix.registry.task import Source, SourceKind, TaskSpec
+from flanmix.registry.task import Source, TaskSpec
 from flanmix.registry.template import Template
 
 _KEYS = [
@@ -46,6 +50,10 @@ _KEYS = [
     "labels",
     "map",
     "optional",
+    "rationale",
+    "weight",
+    "messages",
+    "metadata",
     "templates",
     "metrics",
 ]
@@ -137,6 +145,10 @@ def _task(body: dict[str, Any], path: Path) -> TaskSpec:
         labels=_texts(body.get("labels", {}), "labels"),
         mapping=body.get("map"),
         optional=_names(body.get("optional", []), "optional"),
+        rationale=_path(body, "rationale"),
+        weight=_path(body, "weight"),
+        messages=_path(body, "messages"),
+        metadata=_metadata(body.get("metadata", {})),
         templates=_templates(body["templates"]),
         metrics=_names(body["metrics"], "metrics"),
         folder=path.parent,
@@ -144,12 +156,11 @@ def _task(body: dict[str, Any], path: Path) -> TaskSpec:
 
 
 def _source(body: Any) -> Source:
-    kinds = get_args(SourceKind)
-    found = [kind for kind in kinds if isinstance(body, dict) and kind in body]
-    extra = set(body) - set(kinds) - {"columns"} if isinstance(body, dict) else set()
-    if len(found) != 1 or extra:
-        raise ValueError(f"source is {body!r}: one of {', '.join(kinds)} with its place")
-    return Source(found[0], body[found[0]], _names(body.get("columns", []), "columns"))
+    """The kind is the first key with a text; the other keys are settings of its reader."""
+    kinds = [k for k, v in body.items() if isinstance(v, str)] if isinstance(body, dict) else []
+    if not kinds or not all(isinstance(key, str) for key in body):
+        raise ValueError(f"source is {body!r}: write the kind and its location, {{jsonl: folder}}")
+    return Source(kinds[0], body[kinds[0]], {k: v for k, v in body.items() if k != kinds[0]})
 
 
 def _options(body: Any) -> tuple[tuple[str, ...], str | tuple[str, ...] | None]:
@@ -162,6 +173,20 @@ def _options(body: Any) -> tuple[tuple[str, ...], str | tuple[str, ...] | None]:
     if isinstance(body, dict) and list(body) == ["fields"]:
         return (), _names(body["fields"], "options.fields")
     raise ValueError(f"options is {body!r}: a list, {{field: path}} or {{fields: [path, path]}}")
+
+
+def _path(body: Mapping[str, Any], key: str) -> str | None:
+    path = body.get(key)
+    if path is not None and (not isinstance(path, str) or not path):
+        raise ValueError(f"{key} is {path!r}: it must be a path in the raw record")
+    return path
+
+
+def _metadata(body: Any) -> dict[str, str]:
+    """Name -> path; a list names each by its path."""
+    if isinstance(body, list):
+        return {path: path for path in _names(body, "metadata")}
+    return _texts(body, "metadata")
 
 
 def _templates(body: Any) -> tuple[Template, ...]:

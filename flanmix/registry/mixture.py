@@ -13,40 +13,53 @@ A mixture is declared in `tasks/<collection>/mixtures.yaml`:
       few_shot: 3                     # exemplars before the query ...
       few_shot_share: 0.25            # ... in this share of the examples
       loss_weights: {pocket_sum: 0.5}
-      wording: instructions           # or plain, name: see registry/wording.py
-      first_members: 3                # only the first three of `tasks`
-      first_tasks: 20                 # only twenty tasks, in an order that no mixture changes
-      varies: first_tasks             # then `pocket_train:5` is this mixture with `first_tasks: 5`
+      transform: ablations.py:tasks   # a function beside this file, applied to all of the above
+
+These keys are the fields of `MixtureSpec`.
 
 A task's proportional rate is `min(examples, cap) ** (1 / temperature)` (Raffel et al. 2020, section
 3.5.2; Wei et al. 2022, section 2.1). A member mixture keeps its own rates, scaled to sum to what
 `rates` gives it; a task that comes by two ways has the sum of both rates and the union of their
 templates. Rates are what `seqio.Mixture` takes; only their ratios matter.
+
+What no key says is a transform, a pure function from the resolved mixture to another one:
+
+    def tasks(mixture: Mixture, argument: str | None) -> Mixture:
+        return replace(mixture, tasks=mixture.tasks[: int(argument)])
+
+`pocket_train:5` is the mixture `pocket_train` with "5" as its transform's argument; without a
+colon the argument is None.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, Protocol, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from flanmix.errors import UserError, nearest
 from flanmix.registry.task import TaskSpec
-from flanmix.registry.wording import Wording, reworded
+from flanmix.registry.user_code import load_function
 
 RateKind = Literal["proportional", "equal", "explicit"]
-Varied = Literal["templates", "first_members", "first_tasks", "cap"]
 Counts = Callable[[TaskSpec], int | None]
+
+_NO_KEY = {"key": False}  # metadata of a field that is no key of a declaration
 
 
 @dataclass(frozen=True)
 class MixtureSpec:
-    """A mixture as declared; see the module docstring for each part.
+    """A mixture as declared; see the module docstring for each key.
+
+    Attributes:
+        name: the name that it was asked for by, with what follows the colon.
+        argument: what follows the colon, or None; for the transform.
+        folder: where the transform's file is.
 
     Raises:
-        ValueError: where a part is out of its range.
+        ValueError: where a key is out of its range.
     """
 
-    name: str
+    name: str = field(metadata=_NO_KEY)
     tasks: tuple[str, ...]
     without: tuple[str, ...] = ()
     rate: RateKind = "proportional"
@@ -57,21 +70,13 @@ class MixtureSpec:
     few_shot: int = 0
     few_shot_share: float = 0.0
     loss_weights: Mapping[str, float] = field(default_factory=dict)
-    wording: Wording = "instructions"
-    first_members: int | None = None
-    first_tasks: int | None = None
-    varies: Varied | None = None
+    transform: str | None = None
+    argument: str | None = field(default=None, metadata=_NO_KEY)
+    folder: Path | None = field(default=None, metadata=_NO_KEY)
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ValueError("tasks is empty: name at least one")
-        if self.wording not in get_args(Wording):
-            raise ValueError(f"wording is {self.wording!r}: one of {', '.join(get_args(Wording))}")
-        if self.varies is not None and self.varies not in get_args(Varied):
-            raise ValueError(f"varies is {self.varies!r}: one of {', '.join(get_args(Varied))}")
-        for name in ("first_members", "first_tasks"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}: at least 1")
         if self.rate not in get_args(RateKind):
             raise ValueError(f"rate is {self.rate!r}: one of {', '.join(get_args(RateKind))}")
         if self.cap is not None and self.cap < 1:
@@ -88,20 +93,17 @@ class MixtureSpec:
             raise ValueError("few_shot counts exemplars, few_shot_share lies between 0 and 1")
         if bool(self.few_shot) != bool(self.few_shot_share):
             raise ValueError("few_shot and few_shot_share go together: give both or neither")
+        if self.transform is not None and not isinstance(self.transform, str):
+            raise ValueError(f"transform is {self.transform!r}: write file.py:function")
+        if self.argument is not None and self.transform is None:
+            raise ValueError(
+                f"':{self.argument}' is for a transform, and the mixture has no key 'transform'"
+            )
 
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The members that count."""
-        return self.tasks[: self.first_members]
 
-    def first(self, names: Iterable[str]) -> list[str]:
-        """Returns the tasks that count of its members', sorted.
-
-        The order in which tasks are taken is that of their names' hashes: the same in every
-        mixture, so that five tasks are among the ten, and no other task's coming changes it.
-        """
-        drawn = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-        return sorted(drawn[: self.first_tasks])
+def mixture_keys() -> list[str]:
+    """The keys that a mixture's declaration may have."""
+    return [entry.name for entry in fields(MixtureSpec) if entry.metadata.get("key", True)]
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class MixtureTask:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A resolved mixture: its tasks by name; a task's place here is its id in batches."""
+    """A resolved mixture: its tasks by name; a task's index here is its id in batches."""
 
     name: str
     tasks: tuple[MixtureTask, ...]
@@ -191,7 +193,8 @@ def resolve(mixture: MixtureSpec, catalogue: TaskCatalogue, counts: Counts) -> M
             rate is then 1 at most temperatures, which is right only for looking at a mixture.
 
     Raises:
-        UserError: for an unknown name, a missing explicit rate, or a task without a template.
+        UserError: for an unknown name, a missing explicit rate, a task without a template, or a
+            transform that fails.
     """
     tasks = _resolve(mixture, catalogue, counts, ())
     return Mixture(mixture.name, tuple(tasks[name] for name in sorted(tasks)))
@@ -205,7 +208,7 @@ def _resolve(
     dropped = {name for pattern in mixture.without for name in catalogue.expand(pattern)}
     tasks: dict[str, MixtureTask] = {}
     used: set[str] = set()
-    for member in mixture.members:
+    for member in mixture.tasks:
         if catalogue.is_mixture(member):
             inner = catalogue.mixture(member)
             below = _resolve(inner, catalogue, counts, (*above, mixture.name))
@@ -222,12 +225,12 @@ def _resolve(
             _add(tasks, task)
     if not tasks:
         raise UserError(f"mixture '{mixture.name}' is empty")
-    tasks = {name: tasks[name] for name in mixture.first(tasks)}
     for key in mixture.rates:
         if key not in used:
             near = nearest(key, tasks)
             raise UserError(f"mixture '{mixture.name}': rates names '{key}', no member of it{near}")
-    return {name: _adjusted(mixture, task) for name, task in tasks.items()}
+    tasks = {name: _adjusted(mixture, task) for name, task in tasks.items()}
+    return tasks if mixture.transform is None else _transformed(mixture, tasks)
 
 
 def _member(mixture: MixtureSpec, spec: TaskSpec, counts: Counts) -> MixtureTask:
@@ -260,9 +263,7 @@ def _add(tasks: dict[str, MixtureTask], task: MixtureTask) -> None:
 def _adjusted(mixture: MixtureSpec, task: MixtureTask) -> MixtureTask:
     """Applies what the mixture says of every task in it: templates, exemplars, loss weights."""
     name = task.spec.name
-    if mixture.wording != "instructions":
-        task = replace(task, spec=reworded(task.spec, mixture.wording), templates=(0,))
-    elif mixture.templates is not None:
+    if mixture.templates is not None:
         templates = tuple(number for number in task.templates if number in mixture.templates)
         if not templates:
             wanted = list(mixture.templates)
@@ -275,3 +276,32 @@ def _adjusted(mixture: MixtureSpec, task: MixtureTask) -> MixtureTask:
     if name in mixture.loss_weights:
         task = replace(task, loss_weight=mixture.loss_weights[name])
     return task
+
+
+def _transformed(mixture: MixtureSpec, tasks: Mapping[str, MixtureTask]) -> dict[str, MixtureTask]:
+    """Applies the mixture's transform to all of its tasks."""
+    assert mixture.transform is not None
+    owner = f"mixture '{mixture.name}'"
+    function = load_function(mixture.folder, mixture.transform, owner)
+    before = Mixture(mixture.name, tuple(tasks[name] for name in sorted(tasks)))
+    try:
+        after: Any = function(before, mixture.argument)
+    except UserError as error:
+        raise UserError(f"{owner}: {error}") from error
+    except Exception as error:  # whatever a user's function does
+        raise UserError(f"{owner}: {mixture.transform} fails: {error!r}") from error
+    if not isinstance(after, Mixture):
+        kind = type(after).__name__
+        raise UserError(f"{owner}: {mixture.transform} returns a {kind}, not a Mixture")
+    if not after.tasks:
+        raise UserError(f"{owner} is empty: {mixture.transform} leaves no task of it")
+    found = {task.spec.name: task for task in after.tasks}
+    if len(found) < len(after.tasks):
+        raise UserError(f"{owner}: {mixture.transform} returns a task twice")
+    for name, task in found.items():
+        if not 0 < task.rate < float("inf"):
+            raise UserError(f"{owner}: {mixture.transform} gives '{name}' the rate {task.rate}")
+        if not task.templates or not set(task.templates) <= set(range(len(task.spec.templates))):
+            numbers = list(task.templates)
+            raise UserError(f"{owner}: {mixture.transform} gives '{name}' templates {numbers}")
+    return found

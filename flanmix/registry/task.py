@@ -15,13 +15,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from flanmix.errors import UserError
-from flanmix.registry.template import CHOICES, OPTIONS, RESERVED, Template
+from flanmix.registry.template import CHOICES, OPTIONS, RATIONALE, RESERVED, Template
 
 SPLITS = ("train", "validation", "test")
-SourceKind = Literal["tfds", "jsonl", "tsv", "csv", "seqio", "python"]
 TaskKind = Literal["classification", "generation"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*\Z")
@@ -32,23 +31,22 @@ class Source:
     """Where a task's raw records come from.
 
     Attributes:
-        kind: which reader.
-        location: a TFDS name with its version, a folder of files, a SeqIO task's name, or
-            `file.py:function` beside the card.
-        columns: names of the columns of a TSV or CSV file that has no header line.
+        kind: which reader, by its name in the table of sources (`data/sources/api.py`), where it
+            is looked up when the source is read.
+        location: what the reader makes of it: a folder, a dataset's name, `file.py:function`.
+        settings: what else the card says to the reader, by key.
+
+    Raises:
+        ValueError: the location is no text.
     """
 
-    kind: SourceKind
+    kind: str
     location: str
-    columns: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(SourceKind):
-            raise ValueError(f"source is {self.kind!r}: one of {', '.join(get_args(SourceKind))}")
         if not isinstance(self.location, str) or not self.location:
             raise ValueError(f"source {self.kind} is {self.location!r}: it must be a text")
-        if self.columns and self.kind not in ("tsv", "csv"):
-            raise ValueError(f"source {self.kind} has columns: only tsv and csv take them")
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,10 @@ class TaskSpec:
         labels: raw answer -> option, where the source spells its labels otherwise.
         mapping: `file.py:function` beside the card, applied to the raw record first, or None.
         optional: fields that may be empty; a template that uses one skips such records.
+        rationale: path of the reasoning in the raw record, or None; it may be empty.
+        weight: path of the factor of the record's loss, or None.
+        messages: path of a conversation, a list of `{role, content}`, or None.
+        metadata: name -> path of what else is kept of a record.
         templates: the wordings.
         metrics: names of metrics.
         folder: the card's folder.
@@ -94,6 +96,10 @@ class TaskSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     mapping: str | None = None
     optional: tuple[str, ...] = ()
+    rationale: str | None = None
+    weight: str | None = None
+    messages: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -105,7 +111,7 @@ class TaskSpec:
             raise ValueError(f"kind is {self.kind!r}: {' or '.join(get_args(TaskKind))}")
         if not self.fields:
             raise ValueError("fields is empty: name at least one")
-        if reserved := RESERVED & set(self.fields):
+        if reserved := self.reserved & set(self.fields):
             raise ValueError(f"field '{min(reserved)}' is reserved: choose another name")
         if unknown := set(self.optional) - set(self.fields):
             raise ValueError(f"optional names '{min(unknown)}', which is no field")
@@ -136,7 +142,7 @@ class TaskSpec:
     def _check_templates(self) -> None:
         if not self.templates:
             raise ValueError("templates is empty: write at least one")
-        known = set(self.fields) | RESERVED
+        known = set(self.fields) | self.reserved
         for number, template in enumerate(self.templates):
             if unknown := template.fields - known:
                 names = ", ".join(sorted(known))
@@ -145,6 +151,16 @@ class TaskSpec:
                 )
             if template.fields & {OPTIONS, CHOICES} and not self.has_options:
                 raise ValueError(f"template {number}: lists options, and the task has none")
+            if self.rationale and not template.inverted and RATIONALE in template.input_fields:
+                raise ValueError(
+                    f"template {number}: its input shows {{rationale}}, which gives the answer "
+                    "away; only an inverted template may"
+                )
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """Names that stand for something else than a field in this task's templates."""
+        return RESERVED | {RATIONALE} if self.rationale else RESERVED
 
     @property
     def has_options(self) -> bool:
@@ -153,8 +169,20 @@ class TaskSpec:
 
     @property
     def forward_templates(self) -> tuple[int, ...]:
-        """Numbers of the templates that ask for the answer, in order: those that are scored."""
-        return tuple(i for i, template in enumerate(self.templates) if not template.inverted)
+        """Numbers of the templates that ask for the answer alone, in order: those that are scored.
+
+        An inverted template asks for something else, and one whose target writes the rationale out
+        asks for more: no metric and no ranking of options reads it.
+        """
+        return tuple(
+            number
+            for number, template in enumerate(self.templates)
+            if not template.inverted and not self.asks_rationale(template)
+        )
+
+    def asks_rationale(self, template: Template) -> bool:
+        """Whether a template's target writes the rationale out."""
+        return self.rationale is not None and RATIONALE in template.target_fields
 
     @property
     def scored_split(self) -> str:
@@ -169,13 +197,23 @@ class TaskSpec:
         raise UserError(f"task '{self.name}' has neither a test nor a validation split")
 
     def data_fingerprint(self) -> str:
-        """Hash of everything that decides the canonical records."""
+        """Hash of everything that decides the canonical records.
+
+        What a card does not give leaves no trace, so that a new key changes no old store.
+        """
+        given = {
+            "rationale": self.rationale,
+            "weight": self.weight,
+            "messages": self.messages,
+            "metadata": sorted(self.metadata.items()),
+        }
+        more = [[key, value] for key, value in given.items() if value]
         return _digest(
             [
                 self.name,
                 self.version,
                 self.kind,
-                [self.source.kind, self.source.location, self.source.columns],
+                _source_parts(self.source),
                 sorted(self.splits.items()),
                 sorted(self.fields.items()),
                 self.answer,
@@ -185,6 +223,7 @@ class TaskSpec:
                 self.mapping,
                 sorted(self.optional),
                 [self._code(self.mapping), self._code(self.source.location)],
+                *more,
             ]
         )
 
@@ -202,5 +241,12 @@ class TaskSpec:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
+def _source_parts(source: Source) -> list[Any]:
+    """What a fingerprint takes of a source; columns stand apart, as they always have."""
+    others = {key: value for key, value in source.settings.items() if key != "columns"}
+    parts = [source.kind, source.location, source.settings.get("columns", ())]
+    return [*parts, sorted(others.items())] if others else parts
+
+
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]

@@ -1,11 +1,12 @@
-"""Instruction templates: text with named places, filled in one pass.
+"""Instruction templates: text with named fields, filled in one pass.
 
-A template turns a canonical record into an input and a target. `{name}` is the place of a field,
-`{{` and `}}` are braces. Besides the task's own fields there are three places:
+A template turns a canonical record into an input and a target. `{name}` stands for a field, `{{`
+and `}}` are braces. Besides the task's own fields there are:
 
-    {answer}   the record's answer
-    {options}  the answer options as a block of lines:  "Options:" newline "- yes" newline "- no"
-    {choices}  the answer options in a sentence:        "yes, no or maybe"
+    {answer}     the record's answer
+    {options}    the answer options as a block of lines:  "Options:" newline "- yes" newline "- no"
+    {choices}    the answer options in a sentence:        "yes, no or maybe"
+    {rationale}  the reasoning that leads to the answer, where the card says where it is
 
 Substitution walks the template once and never looks at what it has put in, so that braces, quotes
 or another field's name inside a record are text and nothing else:
@@ -15,6 +16,12 @@ or another field's name inside a record are text and nothing else:
 An inverted template turns the task around: its input is made from the answer and its target is
 another field. A template that is not inverted must have the answer in its target and must not show
 it in its input; both are errors on construction.
+
+A rationale gives the answer away. So it may stand in a target ("{rationale} So: {answer}", which is
+trained on and not scored), and in an input of an inverted template, but not in an input that asks
+for the answer. A dataset that does mean to show an explanation and ask takes it as an ordinary
+field under another name. `{rationale}` is a field like any other in a task without a `rationale:`.
+A record that has none goes without the templates that use it.
 """
 
 import re
@@ -24,9 +31,10 @@ from dataclasses import dataclass, field
 ANSWER = "answer"
 OPTIONS = "options"
 CHOICES = "choices"
+RATIONALE = "rationale"  # reserved in tasks that have one
 RESERVED = frozenset({ANSWER, OPTIONS, CHOICES})
 
-_PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -42,7 +50,7 @@ def _parse(text: str) -> tuple[_Piece, ...]:
     pieces: list[_Piece] = []
     literal = ""
     end = 0
-    for match in _PLACE.finditer(text):
+    for match in _FIELD.finditer(text):
         literal += text[end : match.start()]
         end = match.end()
         token = match.group()
@@ -76,12 +84,12 @@ class Template:
     """One wording of a task.
 
     Attributes:
-        inputs: the input's text with places.
-        targets: the target's text with places.
+        inputs: the input's text with fields.
+        targets: the target's text with fields.
         inverted: whether the input is made from the answer and the target is another field.
 
     Raises:
-        ValueError: for a malformed place, or a template that shows the answer.
+        ValueError: for a malformed field, or a template that shows the answer.
     """
 
     inputs: str

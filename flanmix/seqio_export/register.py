@@ -14,21 +14,22 @@ where t5 is installed.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flanmix import console
 from flanmix.data.canonical import canonicalize
-from flanmix.data.render import TextPair, draw, eligible_templates, render
+from flanmix.data.render import TextExample, draw, eligible_templates, render
+from flanmix.data.sources.quiet_tensorflow import import_seqio, plain
 from flanmix.data.sources.records import canonical_records
-from flanmix.data.sources.seqio_bridge import import_seqio, plain, tfds_source
 from flanmix.data.sources.slices import Warn
+from flanmix.data.sources.tfds import tfds_source
 from flanmix.errors import UserError
-from flanmix.registry.metric_names import METRICS
 from flanmix.registry.mixture import Mixture
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
+from flanmix.seqio_export.scoring import scoring
 
 if TYPE_CHECKING:
     import seqio
@@ -89,7 +90,7 @@ def register_task(
             seqio.preprocessors.append_eos_after_trim,
         ],
         output_features=dict(output_features),
-        **_scoring(spec),
+        **scoring(spec),
     )
     _TASKS[name] = task, settings
     return task
@@ -270,7 +271,7 @@ def _records(spec: TaskSpec, example: Mapping[str, Any]) -> list[Record]:
 
 def _pairs(
     spec: TaskSpec, records: Sequence[Record], templates: tuple[int, ...], seed: int | None
-) -> Iterator[TextPair]:
+) -> Iterator[TextExample]:
     """Renders as a run's first epoch does; without a seed, in the one template, as evaluation."""
     for record in records:
         if seed is None:
@@ -284,75 +285,3 @@ def _pairs(
 def _bytes(value: str | int) -> bytes:
     """UTF-8; a lone surrogate, which SeqIO's tokenizers can't hold, becomes a question mark."""
     return str(value).encode("utf-8", errors="replace")
-
-
-# Metrics
-
-
-def _scoring(spec: TaskSpec) -> dict[str, Any]:
-    """The task's `metric_fns`, t5's own, and the `postprocess_fn` that gives what they read."""
-    kinds = {METRICS[name].reads for name in spec.metrics if name in METRICS}
-    functions = [_t5_metric(spec, name) for name in spec.metrics]
-    if len(kinds) == 1:
-        return {
-            "metric_fns": functions,
-            "postprocess_fn": functools.partial(_postprocess, kind=kinds.pop()),
-        }
-    # Metrics that read different things: all are kept until the metric is computed.
-    several = [
-        _reading(METRICS[name].reads, function)
-        for name, function in zip(spec.metrics, functions, strict=True)
-    ]
-    return {"metric_fns": several, "postprocess_fn": _postprocess_several}
-
-
-def _t5_metric(spec: TaskSpec, name: str) -> Callable[..., Mapping[str, Any]]:
-    if name not in METRICS:
-        raise UserError(f"task '{spec.name}': metric '{name}' is unknown")
-    try:
-        from t5.evaluation import metrics
-    except ImportError:
-        return _missing_t5(name)
-    function = getattr(metrics, METRICS[name].t5)
-    return function(len(spec.options)) if name == "macro_f1" else function
-
-
-def _missing_t5(name: str) -> Callable[..., Mapping[str, Any]]:
-    def metric(targets: Sequence[Any], predictions: Sequence[Any]) -> Mapping[str, Any]:
-        raise UserError(f"metric '{name}' is t5's: pip install --no-deps t5==0.9.4")
-
-    metric.__name__ = name
-    return metric
-
-
-def _postprocess(
-    output: str, example: Mapping[str, Any] | None = None, is_target: bool = False, *, kind: str
-) -> Any:
-    """A target or a prediction as a metric of this kind reads it."""
-    example = example or {}
-    options = [text.decode() for text in example.get("options", ())]
-    if kind == "texts" and is_target:
-        return [text.decode() for text in example["references"]]
-    if kind == "label":
-        return options.index(output) if output in options else -1
-    if kind == "number":
-        try:
-            return float(output)
-        except ValueError:
-            return -1.0
-    return output
-
-
-def _postprocess_several(
-    output: str, example: Mapping[str, Any] | None = None, is_target: bool = False
-) -> Mapping[str, Any]:
-    kinds = {metric.reads for metric in METRICS.values()}
-    return {kind: _postprocess(output, example, is_target, kind=kind) for kind in kinds}
-
-
-def _reading(kind: str, function: Callable[..., Mapping[str, Any]]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def metric(targets: Sequence[Any], predictions: Sequence[Any]) -> Mapping[str, Any]:
-        return function([t[kind] for t in targets], [p[kind] for p in predictions])
-
-    return metric

@@ -7,8 +7,8 @@
      "tokens_per_second": 24100.0, "tasks": {"sst": {"loss": 1.9, ...}}, "epochs": {"sst": 0.31}}
 
 A line a step, for the batch before its update. `tasks` and `epochs` name the tasks that the batch
-holds. `*_fill` is the share of positions that are not padding. A run that goes on from step N cuts
-off what an interrupted one wrote after N, so that each step is there once, in order; what depends
+holds. `*_fill` is the share of positions that are not padding. A run that goes on from step N drops
+what an interrupted one wrote after N, so that each step is there once, in order; what depends
 on the clock is `tokens_per_second` alone.
 """
 
@@ -28,10 +28,9 @@ import numpy as np
 
 from flanmix.console import bar
 from flanmix.errors import UserError
-from flanmix.learn.step import StepSums
-from flanmix.learn.sums import means
+from flanmix.learn.step import StepMetrics
+from flanmix.train.files import METRICS
 
-FILE = "metrics.jsonl"
 _POINTS = 2000  # of a curve in TensorBoard
 _COUNTERS = ("examples", "inputs_trimmed", "targets_trimmed", "unknown_tokens")
 
@@ -41,7 +40,7 @@ class NotFinite(UserError):
 
 
 @dataclass(frozen=True)
-class Told:
+class StepInfo:
     """What the host knows of a step when it hands the batch to the devices."""
 
     step: int
@@ -51,47 +50,50 @@ class Told:
     decoder_positions: int
 
 
-def line_of(told: Told, sums: StepSums, names: Sequence[str], seconds: float) -> dict[str, Any]:
+def line_of(
+    info: StepInfo, metrics: StepMetrics, names: Sequence[str], seconds: float
+) -> dict[str, Any]:
     """Returns the step's line; waits for the devices.
 
     Args:
-        told: what the host knows.
-        sums: what the step tells.
+        info: what the host knows of the step.
+        metrics: what the step reports.
         names: the mixture's tasks, in order.
         seconds: since the step before was done.
 
     Raises:
         NotFinite: the loss, the gradient or the new parameters are NaN or infinite.
     """
-    sums = jax.device_get(sums)
-    figures = means(sums.tasks, names)
+    metrics = jax.device_get(metrics)
+    figures = metrics.sums.means(names)
     norms = {
-        "gradient_norm": float(sums.gradient_norm),
-        "parameter_norm": float(sums.parameter_norm),
+        "gradient_norm": float(metrics.gradient_norm),
+        "parameter_norm": float(metrics.parameter_norm),
     }
     if not all(math.isfinite(figure) for figure in (figures["loss"], *norms.values())):
-        _stop(told.step, figures, norms)
-    tokens = int(sums.encoder_tokens) + int(sums.decoder_tokens)
-    tasks = figures.pop("tasks")
-    line = {"step": told.step, **figures, "batch_hash": told.batch_hash}
-    line |= {"learning_rate": float(sums.learning_rate), **norms}
-    if told.encoder_positions:
-        line["encoder_fill"] = int(sums.encoder_tokens) / told.encoder_positions
-    line["decoder_fill"] = int(sums.decoder_tokens) / told.decoder_positions
-    line |= {name: int(n) for name, n in zip(_COUNTERS, sums.row_stats, strict=True)}
+        _stop(info.step, figures, norms)
+    tokens = int(metrics.encoder_tokens) + int(metrics.decoder_tokens)
+    tasks = figures.pop("tasks", {})
+    line = {"step": info.step, **figures, "batch_hash": info.batch_hash}
+    line |= {"learning_rate": float(metrics.learning_rate), **norms}
+    if info.encoder_positions:
+        line["encoder_fill"] = int(metrics.encoder_tokens) / info.encoder_positions
+    line["decoder_fill"] = int(metrics.decoder_tokens) / info.decoder_positions
+    line |= {name: int(n) for name, n in zip(_COUNTERS, metrics.row_stats, strict=True)}
     line["tokens_per_second"] = round(tokens / seconds, 1)
     line["tasks"] = tasks
-    line["epochs"] = {name: told.epochs[name] for name in tasks}
+    line["epochs"] = {name: info.epochs[name] for name in tasks}
     return line
 
 
 def _stop(step: int, figures: dict[str, Any], norms: dict[str, float]) -> None:
-    bad = [name for name, task in figures["tasks"].items() if not math.isfinite(task["loss"])]
+    tasks = figures.get("tasks", {})
+    bad = [name for name, task in tasks.items() if not math.isfinite(task["loss"])]
     where = f" (of tasks {', '.join(bad)})" if bad else ""
     raise NotFinite(
         f"step {step} has loss {figures['loss']:.4g}{where}, gradient norm "
         f"{norms['gradient_norm']:.4g} and, after it, parameter norm "
-        f"{norms['parameter_norm']:.4g}; the tasks in its batch: {', '.join(figures['tasks'])}"
+        f"{norms['parameter_norm']:.4g}; the tasks in its batch: {', '.join(tasks)}"
     )
 
 
@@ -104,8 +106,8 @@ class Events:
         self._every = math.ceil(max(steps, 1) / _POINTS)
         self._time = time.monotonic()
         if jax.process_index() == 0:
-            path = folder / FILE
-            cut_after(path, step)
+            path = folder / METRICS
+            truncate_after(path, step)
             self._file = path.open("a", encoding="utf-8")
             self._folder, self._start = folder, step
         self._bar = bar(steps, "step", initial=step)
@@ -121,16 +123,16 @@ class Events:
             if self._file is not None:
                 self._file.close()
 
-    def write(self, told: Told, sums: StepSums, names: Sequence[str]) -> dict[str, Any]:
+    def write(self, info: StepInfo, metrics: StepMetrics, names: Sequence[str]) -> dict[str, Any]:
         """Writes a step's line when the devices have it, and returns it.
 
         Raises:
             NotFinite: see `line_of`; nothing is written.
             UserError: the file can't be written.
         """
-        jax.block_until_ready(sums)
+        jax.block_until_ready(metrics)
         now = time.monotonic()
-        line = line_of(told, sums, names, max(now - self._time, 1e-9))
+        line = line_of(info, metrics, names, max(now - self._time, 1e-9))
         self._time = now
         if self._file is not None:
             try:
@@ -141,7 +143,7 @@ class Events:
                     f"{self._file.name} can't be written ({error.strerror}): make room and run the "
                     "same command again"
                 ) from error
-            if told.step % self._every == 0:
+            if info.step % self._every == 0:
                 self._draw(line)
         rate = f"{line['tokens_per_second']:,.0f} tokens/s"
         self._bar.set_postfix_str(f"loss {line['loss']:.3f}, {rate}", refresh=False)
@@ -184,8 +186,8 @@ def _board(folder: Path, start: int) -> Any:
     return SummaryWriter(str(folder), purge_step=start + 1)
 
 
-def cut_after(path: Path, step: int) -> None:
-    """Cuts off a file's lines of later steps, and a last line that was not finished.
+def truncate_after(path: Path, step: int) -> None:
+    """Removes a file's lines of later steps, and a last line that was not finished.
 
     Args:
         path: lines of JSON with `step`, in order; may be absent.

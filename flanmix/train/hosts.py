@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flanmix.data.loader import joined_hash, row_digests
+from flanmix.data.batch_hash import joined_hash, row_digests
 from flanmix.data.packing import Features
 
 
@@ -48,7 +48,7 @@ def gather(array: np.ndarray) -> np.ndarray:
         return array
     from jax.experimental import multihost_utils
 
-    # As bytes: JAX would cut 64-bit numbers in half.
+    # As bytes: JAX would truncate 64-bit numbers.
     data = np.ascontiguousarray(array).view(np.uint8)
     everywhere = np.asarray(multihost_utils.process_allgather(data))
     return everywhere.reshape(-1, *data.shape[1:]).view(array.dtype)
@@ -61,7 +61,7 @@ def global_hash(features: Features) -> str:
 
 
 class Preemption:
-    """Whether the run was told to end: by SIGTERM or SIGINT here, or by a pod's notice to any host.
+    """Whether the run is asked to end: by SIGTERM or SIGINT here, or by a pod's notice to any host.
 
     with Preemption() as preemption:
         ... preemption.asked(step) ...

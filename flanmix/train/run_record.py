@@ -1,15 +1,21 @@
 """What a run keeps about itself beside its arrays: in its checkpoints, and in its folder.
 
-    run_record(run, mixture, absent, vocabulary, text)
-    ->  {"configuration": "# gin...", "mixture": "pocket_train",
+    run_record(run, mixture, absent, vocabulary, text, trained_before={})
+    ->  {"configuration": "# gin...", "model": {"kind": "T5Config", "d_model": 128, ...},
+         "compute": {"dtype": "float32", ...},
+         "mixture": "pocket_train", "absent": [], "trained": {"sst": "sentiment"},
+         "vocabulary": "pocket", "lengths": [144, 24],
          "data": {"BATCH_SIZE": 32, "SEED": 0, ..., "vocabulary": "5ab1..."},
          "tasks": {"sst": {"version": 1, "fingerprint": "81c0...", "examples": 800, ...}, ...}}
 
 A position of the data means something only for the data that it was a position of: everything that
-decides the batches is compared when a run goes on.
+decides the batches is under `data` and `tasks`, made from the dataclasses that hold it, and is
+compared when a run goes on.
 """
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +24,21 @@ import jax
 
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
-from flanmix.learn.checkpoint import saved_steps
-from flanmix.learn.initialize import load_run
-from flanmix.registry.mixture import Mixture
+from flanmix.learn.checkpoint import describe_model
+from flanmix.registry.mixture import Mixture, MixtureTask
+from flanmix.train.files import CONFIG
 from flanmix.train.settings import Run
-
-CONFIG = "config.gin"
 
 
 def run_record(
-    run: Run, mixture: Mixture, absent: Sequence[str], vocabulary: Vocabulary, text: str
+    run: Run,
+    mixture: Mixture,
+    absent: Sequence[str],
+    vocabulary: Vocabulary,
+    text: str,
+    trained_before: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Returns the record.
+    """Returns the record, as JSON holds it.
 
     Args:
         run: the run.
@@ -37,54 +46,36 @@ def run_record(
         absent: tasks of its mixture that were not prepared, and left out.
         vocabulary: the vocabulary.
         text: the configuration as a gin file.
+        trained_before: tasks that the parameters had been trained on, with their clusters, as
+            far as that is known.
     """
-    return {
+    trained = {task.spec.name: task.spec.cluster for task in mixture.tasks}
+    record = {
         "configuration": text,
+        "model": describe_model(run.model),
+        "compute": dataclasses.asdict(run.compute),
         "mixture": mixture.name,
-        "absent": list(absent),
-        "trained": {
-            **_trained_before(run),
-            **{task.spec.name: task.spec.cluster for task in mixture.tasks},
-        },
+        "absent": absent,
+        "trained": {**(trained_before or {}), **trained},
+        "vocabulary": run.data.vocabulary,
+        "lengths": [run.data.inputs_length, run.data.targets_length],
         "data": {
-            "BATCH_SIZE": run.batch_size,
-            "INPUTS_LENGTH": run.inputs_length,
-            "TARGETS_LENGTH": run.targets_length,
-            "SEED": run.seed,
-            "STREAMS": run.loader.num_streams,
-            "architecture": run.model.architecture,
-            "packing": run.pack,
+            **run.data.recorded(run.model.architecture),
             "vocabulary": vocabulary_digest(vocabulary),
         },
-        "tasks": {
-            task.spec.name: {
-                "version": task.spec.version,
-                "fingerprint": task.spec.fingerprint(),
-                "examples": task.examples,
-                "rate": task.rate,
-                "templates": list(task.templates),
-                "loss_weight": task.loss_weight,
-                "few_shot": [task.few_shot, task.few_shot_share],
-            }
-            for task in mixture.tasks
-        },
+        "tasks": {task.spec.name: _recorded_task(task) for task in mixture.tasks},
     }
+    return json.loads(json.dumps(record))
 
 
-def _trained_before(run: Run) -> dict[str, str]:
-    """Tasks that the parameters had been trained on before this run, with their clusters."""
-    if saved_steps(run.folder / "checkpoints"):
-        return trained_tasks(run.folder) or {}
-    return (trained_tasks(Path(run.initialize_from)) or {}) if run.initialize_from else {}
-
-
-def trained_tasks(source: Path) -> dict[str, str] | None:
-    """Tasks that a checkpoint's model has been trained on, with their clusters; None if unknown.
-
-    Raises:
-        UserError: there is no checkpoint.
-    """
-    return load_run(source).get("trained")
+def _recorded_task(task: MixtureTask) -> dict[str, Any]:
+    """All that a mixture says of a task, and which task it is."""
+    said = {
+        declared.name: getattr(task, declared.name)
+        for declared in dataclasses.fields(task)
+        if declared.name != "spec"
+    }
+    return {"version": task.spec.version, "fingerprint": task.spec.fingerprint(), **said}
 
 
 def vocabulary_digest(vocabulary: Vocabulary) -> str:
@@ -97,7 +88,7 @@ def check_unchanged(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
     """Checks that a run goes on with the data that it began with.
 
     Raises:
-        UserError: names the first difference, and the way out.
+        UserError: names the first difference, and the hint.
     """
     data = _difference(saved["data"], now["data"])
     if difference := data or _tasks_difference(saved["tasks"], now["tasks"]):

@@ -1,58 +1,247 @@
-"""Everything that a run is told, as one frozen object: what the gin files say, checked.
+"""What a run is configured with: frozen dataclasses, one for each part that is read.
 
-`Run` is what `gin/runs/*.gin` bind: each macro of the command line (`STEPS`, `MIXTURE`, ...) is one
-field of it, and what has parts of its own (model, optimizer, schedule, mesh) is an object.
+    Run(
+        run_dir="runs/a",
+        data=DataConfig(store="store", mixture="pocket", batch_size=32, inputs_length=128, ...),
+        model=T5Config(...),
+        train=TrainConfig(steps=200, schedule=Schedule(rate=0.01)),
+    )
 
-    Run(run_dir="runs/a", store="runs/store", mixture="pocket", steps=200, batch_size=32, ...)
+`Run` holds the parts, and whoever works takes the part that it reads. Every class here is a gin
+name. A field that a command line sets by a short name of its own says so where it is declared:
+`by_macro("BATCH_SIZE")` makes `--gin.BATCH_SIZE=32` set `DataConfig.batch_size`. The list of these
+names, the gin bindings, and what a run record keeps of the data are all made from the dataclasses.
 """
 
+import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from flanmix.data.loader import LoaderConfig
 from flanmix.data.tokens import Architecture
 from flanmix.errors import UserError
-from flanmix.learn.loss import LossConfig
+from flanmix.learn.loss import CrossEntropy, Loss
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
-from flanmix.model.decoder import DecoderConfig
+from flanmix.model.api import Compute, ModelConfig
 from flanmix.model.sharding import make_mesh
-from flanmix.model.t5 import T5Config
 
-# Every run recipe understands these names; each is a field of `Run`.
-MACROS = (
-    "RUN_DIR",
-    "STORE",
-    "DATA_DIR",
-    "MIXTURE",
-    "SEED",
-    "STEPS",
-    "BATCH_SIZE",
-    "INPUTS_LENGTH",
-    "TARGETS_LENGTH",
-    "STREAMS",
-    "CHECKPOINT_EVERY",
-    "EVAL_EVERY",
-    "INITIALIZE_FROM",
-    "ALLOW_MISSING",
-    "VOCABULARY",
-    "MODEL",
-)
+_MACRO = "macro"
+_ELSEWHERE = "elsewhere"
+
+
+def by_macro(macro: str, *, decides_batches: bool = True, **default: Any) -> Any:
+    """Declares a field that the command line sets by a name of its own.
+
+    Args:
+        macro: the name, as in `--gin.NAME=VALUE`.
+        decides_batches: for a field of `DataConfig`, whether batches depend on it; a run can then
+            only go on with the same value.
+        **default: `default=` or `default_factory=`, as `dataclasses.field` takes them.
+    """
+    return field(metadata={_MACRO: macro, _ELSEWHERE: not decides_batches}, **default)
+
+
+def check_types(config: Any) -> None:
+    """Checks the fields of a frozen dataclass against their annotations.
+
+    Raises:
+        ValueError: names the field and the value.
+    """
+    hints = typing.get_type_hints(type(config))
+    for declared in dataclasses.fields(config):
+        value, wanted = getattr(config, declared.name), hints[declared.name]
+        kinds = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+        kinds = tuple(typing.get_origin(kind) or kind for kind in kinds)
+        if any(getattr(kind, "_is_protocol", False) for kind in kinds):
+            continue  # whatever has its methods
+        # True is an int to Python, and hardly what anybody means by BATCH_SIZE.
+        if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
+            names = " or ".join("None" if k is types.NoneType else k.__name__ for k in kinds)
+            raise ValueError(
+                f"{gin_name(config, declared.name)} is {value!r}: must be of type {names}"
+            )
+
+
+def check_range(config: Any, least: int, *names: str) -> None:
+    """Checks that fields are None or at least so much.
+
+    Raises:
+        ValueError: names the field and the value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < least:
+            must = f"be at least {least}" if least else "not be negative"
+            raise ValueError(f"{gin_name(config, name)} is {value}: must {must}")
+
+
+def gin_name(config: Any, name: str) -> str:
+    """Returns the name by which a user sets a field: its macro, or `Class.field`."""
+    macro = config.__dataclass_fields__[name].metadata.get(_MACRO)
+    return macro or f"{type(config).__name__}.{name}"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What decides the batches, and where records and vocabulary are.
+
+    Attributes:
+        store: the folder of prepared tasks.
+        mixture: the mixture, or task, that is trained on.
+        batch_size: rows of a global batch.
+        inputs_length: tokens of a row's inputs.
+        targets_length: tokens of a row's targets; a decoder-only row has the sum of both.
+        vocabulary: byte, pocket, or a SentencePiece file.
+        seed: of the order of records, the choice of templates and exemplars.
+        streams: logical streams of the data; None for gcd(batch_size, 16).
+        pack: whether a row may hold several examples.
+        data_dir: where TFDS finds its datasets, for the hint when tasks are not prepared.
+        allow_missing: whether tasks that are not prepared are left out, and named, or an error.
+    """
+
+    store: str = by_macro("STORE", decides_batches=False)
+    mixture: str = by_macro("MIXTURE", decides_batches=False)  # the record has its tasks
+    batch_size: int = by_macro("BATCH_SIZE")
+    inputs_length: int = by_macro("INPUTS_LENGTH")
+    targets_length: int = by_macro("TARGETS_LENGTH")
+    vocabulary: str = by_macro("VOCABULARY", decides_batches=False, default="pocket")  # its hash
+    seed: int = by_macro("SEED", default=0)
+    streams: int | None = by_macro("STREAMS", default=None)
+    pack: bool = True
+    data_dir: str | None = by_macro("DATA_DIR", decides_batches=False, default=None)
+    allow_missing: bool = by_macro("ALLOW_MISSING", decides_batches=False, default=False)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, 1, "batch_size", "streams")
+        check_range(self, 0, "seed")
+        _ = self.loader("encoder_decoder")
+
+    def loader(self, architecture: str) -> LoaderConfig:
+        """Returns the loader's configuration for a model's architecture."""
+        return LoaderConfig(
+            batch_size=self.batch_size,
+            inputs_length=self.inputs_length,
+            targets_length=self.targets_length,
+            seed=self.seed,
+            streams=self.streams,
+            architecture=typing.cast(Architecture, architecture),
+            pack=self.pack,
+        )
+
+    def recorded(self, architecture: str) -> dict[str, Any]:
+        """Returns what a run can't change when it goes on, by the names that users set."""
+        values = {
+            gin_name(self, declared.name): getattr(self, declared.name)
+            for declared in dataclasses.fields(self)
+            if not declared.metadata.get(_ELSEWHERE)
+        }
+        streams = self.loader(architecture).num_streams
+        return values | {gin_name(self, "streams"): streams, "architecture": architecture}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the parameters are trained.
+
+    Attributes:
+        steps: updates in all, those of an interrupted run included.
+        optimizer: Adafactor or AdamW.
+        schedule: the learning rate.
+        loss: what is minimised.
+        seed: of new parameters and of dropout.
+        microbatches: parts of a batch whose gradients are computed one after another.
+        trainable: a regular expression; parameters whose path it matches from the beginning, such
+            as `decoder/.*`, are trained, the others stay frozen.
+    """
+
+    steps: int = by_macro("STEPS")
+    optimizer: Adafactor | AdamW = field(default_factory=Adafactor)
+    schedule: Schedule = field(default_factory=Schedule)
+    loss: Loss = field(default_factory=CrossEntropy)
+    seed: int = by_macro("SEED", default=0)
+    microbatches: int = by_macro("MICROBATCHES", default=1)
+    trainable: str = ".*"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, 1, "microbatches")
+        check_range(self, 0, "steps", "seed")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Where parameters come from, and which checkpoints stay.
+
+    Attributes:
+        every: steps between checkpoints; 0 for the last one only.
+        keep_last: newest checkpoints that stay.
+        keep_best: best checkpoints, by mean score, that stay as well.
+        initialize_from: a checkpoint, or a run's folder, that the parameters come from.
+        allow_missing: whether parameters that it lacks are new, and named, or an error.
+    """
+
+    every: int = by_macro("CHECKPOINT_EVERY", default=1000)
+    keep_last: int = 3
+    keep_best: int = 1
+    initialize_from: str | None = by_macro("INITIALIZE_FROM", default=None)
+    allow_missing: bool = by_macro("ALLOW_MISSING", default=False)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, 1, "keep_last")
+        check_range(self, 0, "every", "keep_best")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated, while training and after it.
+
+    Attributes:
+        groups: name of a group of scores -> the mixture whose tasks and templates it holds; nothing
+            is evaluated in training where there is none.
+        every: steps between evaluations; 0 for the last one only.
+        examples: at most so many records of each task; None for all.
+        selection: at most so many validation records choose a task's best template; 0: none do.
+        before: whether the model is also scored as it was before the first step.
+        batch_size: rows of a batch; None for the training's.
+    """
+
+    groups: Mapping[str, str] = field(default_factory=dict)
+    every: int = by_macro("EVAL_EVERY", default=0)
+    examples: int | None = None
+    selection: int = 0
+    before: bool = False
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, "examples", "batch_size")
+        check_range(self, 0, "selection", "every")
 
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Sizes of the mesh's axes; -1, for one of them, is what the others leave of the devices."""
+    """How the devices are laid out.
+
+    Attributes:
+        data: copies of the parameters; -1, for one of the three, is what the others leave.
+        fsdp: shards of parameters and batch.
+        tensor: shards of heads, of the MLP's inner dimension and of the vocabulary.
+        multi_host: whether this is one process of several; None to look at the environment.
+    """
 
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    multi_host: bool | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.data, self.fsdp, self.tensor)
@@ -79,103 +268,31 @@ class MeshConfig:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What is evaluated, while training and after it.
-
-    Attributes:
-        groups: name of a group of scores -> the mixture whose tasks and templates it holds; nothing
-            is evaluated where there is none.
-        examples: at most so many records of each task; None for all.
-        selection: at most so many validation records choose a task's best template; 0: none do.
-        before: whether the model is also scored as it was before the first step.
-        batch_size: rows of a batch; None for the training's.
-    """
-
-    groups: Mapping[str, str] = field(default_factory=dict)
-    examples: int | None = None
-    selection: int = 0
-    before: bool = False
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("examples", self.examples), ("batch_size", self.batch_size)):
-            if value is not None and value < 1:
-                raise ValueError(f"Evaluation.{name} is {value}: must be at least 1")
-        if self.selection < 0:
-            raise ValueError(f"Evaluation.selection is {self.selection}: must not be negative")
-
-
-@dataclass(frozen=True)
 class Run:
     """A run: training, or evaluation of what it trained.
 
     Attributes:
         run_dir: where metrics, checkpoints and scores go.
-        store: the folder of prepared tasks.
-        mixture: the mixture, or task, that is trained on.
-        steps: updates in all, those of an interrupted run included.
-        batch_size: rows of a global batch.
-        inputs_length: tokens of a row's inputs.
-        targets_length: tokens of a row's targets.
-        model: the model's shape.
-        vocabulary: byte, pocket, or a SentencePiece file.
-        optimizer: Adafactor or AdamW.
-        schedule: the learning rate.
-        loss: what is added to the cross entropy.
-        mesh: how the devices are laid out.
+        model: the model's configuration.
+        data: the data.
+        train: how it is trained; None for a run that only evaluates.
+        checkpoints: where parameters come from, and which checkpoints stay.
         evaluation: what is evaluated.
-        data_dir: where TFDS finds its datasets, when tasks are prepared.
-        seed: of everything random.
-        streams: logical streams of the data; None for as many as fit.
-        pack: whether a row may hold several examples.
-        microbatches: parts of a batch that are computed one after another.
-        checkpoint_every: steps between checkpoints; 0 for the last one only.
-        keep_last: newest checkpoints that stay.
-        keep_best: best checkpoints, by mean score, that stay as well.
-        eval_every: steps between evaluations; 0 for the last one only.
-        initialize_from: a checkpoint, or a run's folder, that the parameters come from.
-        allow_missing: whether parameters that it lacks may start anew, and tasks that are not
-            prepared be left out of training and evaluation; each is said.
-        multi_host: whether this is one process of several; None to look at the environment.
+        mesh: how the devices are laid out.
+        compute: types, rematerialisation and kernels.
     """
 
-    run_dir: str
-    store: str
-    mixture: str
-    steps: int
-    batch_size: int
-    inputs_length: int
-    targets_length: int
-    model: T5Config | DecoderConfig
-    vocabulary: str = "pocket"
-    optimizer: Adafactor | AdamW = field(default_factory=Adafactor)
-    schedule: Schedule = field(default_factory=Schedule)
-    loss: LossConfig = field(default_factory=LossConfig)
-    mesh: MeshConfig = field(default_factory=MeshConfig)
+    run_dir: str = by_macro("RUN_DIR")
+    model: ModelConfig = by_macro("MODEL")  # noqa: RUF009  # frozen, whichever it is
+    data: DataConfig = field(kw_only=True)
+    train: TrainConfig | None = None
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: Evaluation = field(default_factory=Evaluation)
-    data_dir: str | None = None
-    seed: int = 0
-    streams: int | None = None
-    pack: bool = True
-    microbatches: int = 1
-    checkpoint_every: int = 1000
-    keep_last: int = 3
-    keep_best: int = 1
-    eval_every: int = 0
-    initialize_from: str | None = None
-    allow_missing: bool = False
-    multi_host: bool | None = None
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        for name in ("batch_size", "microbatches", "keep_last"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{_gin_name(name)} is {getattr(self, name)}: must be at least 1")
-        for name in ("steps", "checkpoint_every", "eval_every", "keep_best", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"{_gin_name(name)} is {getattr(self, name)}: must not be negative"
-                )
+        check_types(self)
         _ = self.loader
 
     @property
@@ -186,15 +303,7 @@ class Run:
     @property
     def loader(self) -> LoaderConfig:
         """What decides the batches, beside the mixture."""
-        return LoaderConfig(
-            batch_size=self.batch_size,
-            inputs_length=self.inputs_length,
-            targets_length=self.targets_length,
-            seed=self.seed,
-            streams=self.streams,
-            architecture=typing.cast(Architecture, self.model.architecture),
-            pack=self.pack,
-        )
+        return self.data.loader(self.model.architecture)
 
     def check_devices(self, devices: int, hosts: int) -> None:
         """Checks that the devices can share a batch.
@@ -203,12 +312,14 @@ class Run:
             UserError: they can't; says what would do.
         """
         data, fsdp, _ = self.mesh.sizes(devices)
-        rows = data * fsdp * self.microbatches
-        if self.batch_size % rows:
-            parts = f" and {self.microbatches} microbatches" if self.microbatches > 1 else ""
+        microbatches = self.train.microbatches if self.train else 1
+        rows = data * fsdp * microbatches
+        if self.data.batch_size % rows:
+            parts = f" and {microbatches} microbatches" if microbatches > 1 else ""
             raise UserError(
-                f"BATCH_SIZE is {self.batch_size}: its rows can't be divided over {data * fsdp} "
-                f"devices (data {data} x fsdp {fsdp}){parts}: choose a multiple of {rows}"
+                f"BATCH_SIZE is {self.data.batch_size}: its rows can't be divided over "
+                f"{data * fsdp} devices (data {data} x fsdp {fsdp}){parts}: choose a multiple of "
+                f"{rows}"
             )
         if self.loader.num_streams % hosts:
             raise UserError(
@@ -217,16 +328,12 @@ class Run:
             )
 
 
-def _gin_name(name: str) -> str:
-    return name.upper() if name.upper() in MACROS else f"Run.{name}"
+PARTS = (Run, DataConfig, TrainConfig, CheckpointConfig, Evaluation, MeshConfig)
 
 
-def _check_types(run: Run) -> None:
-    hints = typing.get_type_hints(type(run))
-    for spec in fields(run):
-        value, wanted = getattr(run, spec.name), hints[spec.name]
-        kinds = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
-        # True is an int to Python, and hardly what anybody means by BATCH_SIZE.
-        if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
-            names = " or ".join("None" if k is types.NoneType else k.__name__ for k in kinds)
-            raise ValueError(f"{_gin_name(spec.name)} is {value!r}: must be of type {names}")
+def macros() -> Iterator[tuple[str, type, dataclasses.Field]]:
+    """Yields (macro, class, field) of all fields that have a short name."""
+    for part in PARTS:
+        for declared in dataclasses.fields(part):
+            if macro := declared.metadata.get(_MACRO):
+                yield macro, part, declared

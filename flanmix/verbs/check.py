@@ -13,10 +13,9 @@ table says what of the templates it loses. Ends with 1 if there are problems.
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flanmix.audit.lint import Problem, expected_templates, lint_card, lint_mixture
+from flanmix.audit.lint import Problem, expected_templates, lint_entry, lint_mixture
 from flanmix.audit.splits import lint_splits
 from flanmix.console import print_json, printable, say, table
 from flanmix.errors import UserError
@@ -84,23 +83,25 @@ def _print_losses(name: str, losses: "Sequence[VocabularyLoss]") -> None:
     print(table(["task", "lost %", "pairs of templates made the same"], rows))
 
 
-# ---- cards -------------------------------------------------------------------------------------
+# ---- tasks -------------------------------------------------------------------------------------
 
 
 def _lint(
     catalogue: Catalogue, tasks: Sequence[str], mixtures: Sequence[str]
 ) -> tuple[list[TaskSpec], list[Problem]]:
     """The tasks whose cards can be read, and everything that is wrong with cards and mixtures."""
-    collections = {catalogue.paths[name].parts[-3] for name in tasks}
-    siblings = [n for n, path in catalogue.paths.items() if path.parts[-3] in collections]
-    readable = {spec.name: spec for spec in _readable(catalogue, siblings)}
+    entries = [catalogue.entries[name] for name in tasks]
+    collections = {entry.collection for entry in entries}
+    siblings = [
+        entry.name for entry in catalogue.entries.values() if entry.collection in collections
+    ]
+    readable = {task.name: task for task in _readable(catalogue, siblings)}
     expected = expected_templates(readable.values())
     problems: list[Problem] = []
-    for name in tasks:
-        path = catalogue.paths[name]
-        problems += lint_card(path, expected.get(path.parts[-3], 0))
-        if name in readable:
-            problems += lint_splits(readable[name])
+    for entry in entries:
+        problems += lint_entry(entry, expected.get(entry.collection, 0))
+        if entry.name in readable:
+            problems += lint_splits(readable[entry.name])
     broken = [name for name in siblings if name not in readable]
     for name in mixtures:
         problems += lint_mixture(name, catalogue, broken)
@@ -112,7 +113,7 @@ def _readable(catalogue: Catalogue, names: Iterable[str]) -> Iterator[TaskSpec]:
         try:
             yield catalogue.task(name)
         except UserError:
-            continue  # linting its card says what is wrong
+            continue  # linting it says what is wrong
 
 
 # ---- vocabulary --------------------------------------------------------------------------------
@@ -133,9 +134,7 @@ def _check_store(folder: str, specs: Sequence[TaskSpec], named: bool) -> list[Pr
     from flanmix.audit.records import record_problems
     from flanmix.data.store.store import Store
 
-    if not Path(folder).is_dir():
-        raise UserError(f"store {folder} is no folder; flanmix prepare makes one")
-    store = Store(folder)
+    store = Store.existing(folder)
     prepared = set(store.tasks())
     if not named:
         absent = [spec.name for spec in specs if spec.name not in prepared]

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import jax
 
-from flanmix.console import print_json
-from flanmix.data.store.store import Store
+from flanmix.console import is_first_host, print_json
+from flanmix.evaluate.evaluator import with_seen
 from flanmix.evaluate.scores import Scores
+from flanmix.learn.checkpoint import open_checkpoint
 from flanmix.pages.text import scores_text
 from flanmix.train import hosts
-from flanmix.train.restored import restored_model, trained_vocabulary
-from flanmix.train.run_record import trained_tasks
-from flanmix.train.scoring import planned, score_model
+from flanmix.train.data import open_store
+from flanmix.train.files import CHECKPOINTS
+from flanmix.train.scoring import configured_tasks, score_model
 from flanmix.train.settings import Run
+from flanmix.train.trained import trained_vocabulary
 from flanmix.verbs import gin_config
 
 
@@ -33,10 +35,10 @@ def main(args: argparse.Namespace) -> int:
         UserError: for a mistake in the gin files, no checkpoint, or a task that is not prepared.
     """
     run = gin_config.from_flags(args)
-    hosts.join(run.multi_host)
+    hosts.join(run.mesh.multi_host)
     with jax.set_mesh(run.mesh.build()):
         scores = score_checkpoint(run, checkpoint_of(run))
-    if jax.process_index() == 0:
+    if is_first_host():
         if args.json:
             print_json(scores.to_json())
         else:
@@ -46,19 +48,27 @@ def main(args: argparse.Namespace) -> int:
 
 def checkpoint_of(run: Run) -> Path:
     """Returns where the checkpoint is that the verb evaluates."""
-    if run.initialize_from is not None and not (run.folder / "checkpoints").is_dir():
-        return Path(run.initialize_from)
+    initial = run.checkpoints.initialize_from
+    if initial is not None and not (run.folder / CHECKPOINTS).is_dir():
+        return Path(initial)
     return run.folder
 
 
 def score_checkpoint(run: Run, source: Path) -> Scores:
-    """Evaluates a checkpoint on the mesh that is set.
+    """Evaluates the newest complete checkpoint of a source on the mesh that is set.
 
     Raises:
         UserError: if there is no checkpoint, or a task is not prepared.
     """
-    store = Store(Path(run.store).expanduser())
-    tasks = planned(run, store, trained_tasks(source))
-    vocabulary = trained_vocabulary(run, source)
-    model, step = restored_model(run, source)
-    return score_model(run, model, vocabulary, tasks, store, step)
+    store = open_store(run.data)
+    tasks = configured_tasks(run.data, run.evaluation, store)
+    opened = open_checkpoint(source, model_of=lambda _: run.model, compute=run.compute)
+    vocabulary = trained_vocabulary(opened, run.data.vocabulary)
+    return score_model(
+        run,
+        opened.model(run.model, run.compute),
+        vocabulary,
+        with_seen(tasks, opened.run.get("trained")),
+        store,
+        opened.step,
+    )

@@ -1,19 +1,19 @@
-"""Gin: from files and flags to a `Run`, with every mistake said in one line before anything runs.
+"""Gin: from files and flags to a `Run`, with every user error in one line before anything runs.
 
     run = load(["gin/recipes/quickstart.gin"], ["STEPS=200", "RUN_DIR=/data/a"], [])
-    run.steps                           -> 200
+    run.train.steps                     -> 200
     operative()                         -> the configuration as used, itself a gin file
 
 Files, and what they include, are looked up from the working directory, then in the search paths,
 then in the `gin/` that comes with flanmix. A value that is no gin literal is taken for a string, so
-that `RUN_DIR=/data/a` needs no quotes inside quotes. A macro that is read and never set has the
-default of the field of `Run` that bears its name; one without a default, or set to
-`%gin.REQUIRED`, is asked for.
+that `RUN_DIR=/data/a` needs no quotes inside quotes. Short names such as STEPS are macros that the
+settings declare (`by_macro`); they are bound to their fields here, so that no gin file lists them.
+One that nobody sets has the default of its field; one without a default, or set to `%gin.REQUIRED`,
+is asked for. Every model and loss of the tables is a gin name, those of plugins too.
 """
 
 import argparse
 import dataclasses
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,27 +21,29 @@ from typing import Any, TextIO
 
 import gin
 from flanmix.errors import UserError, nearest
-from flanmix.learn.loss import LossConfig
+from flanmix.learn.loss import LOSSES
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
-from flanmix.model.decoder import DecoderConfig
-from flanmix.model.t5 import T5Config
+from flanmix.model import decoder, t5  # noqa: F401  # they register themselves
+from flanmix.model.api import MODELS, Compute
 from flanmix.registry.paths import gin_root
-from flanmix.train.settings import MACROS, Evaluation, MeshConfig, Run
+from flanmix.train.settings import PARTS, Run, macros
 
-CONFIGURABLES = (
-    Run,
-    Evaluation,
-    MeshConfig,
-    T5Config,
-    DecoderConfig,
-    Adafactor,
-    AdamW,
-    Schedule,
-    LossConfig,
-)
+_search: list[Path] = []  # where gin's file reader looks, as the last `load` was given
+_registered: set[type] = set()
 
-_search: list[Path] = []  # where gin's file reader looks, as the last `load` was told
+
+def configurables() -> list[type]:
+    """Returns every class that is a gin name."""
+    return [
+        *PARTS,
+        Compute,
+        Adafactor,
+        AdamW,
+        Schedule,
+        *MODELS.values(),
+        *LOSSES.values(),
+    ]
 
 
 def from_flags(args: argparse.Namespace) -> Run:
@@ -64,6 +66,7 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
     gin.clear_config(clear_constants=False)
     _search[:] = [Path(p).expanduser() for text in search_paths for p in text.split(",") if p]
     try:
+        gin.parse_config(_macro_bindings())
         texts = [text for file in files for text in _texts(gin.parse_config_file(file))]
         for binding in bindings:
             texts.append(_quoted(binding))
@@ -76,17 +79,6 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
         raise UserError(_one_line(error)) from error
 
 
-def from_text(text: str) -> Run:
-    """Returns the run whose operative configuration is `text`, as a checkpoint holds it."""
-    _register()
-    gin.clear_config(clear_constants=False)
-    try:
-        gin.parse_config(text)
-        return gin.get_configurable("Run")()
-    except Exception as error:
-        raise UserError(f"its configuration can't be used here: {_one_line(error)}") from error
-
-
 def operative() -> str:
     """Returns the configuration as it was used by the last `load`, as a gin file."""
     text = gin.operative_config_str(max_line_length=100)
@@ -94,13 +86,19 @@ def operative() -> str:
     return re.sub(r"^(# Parameters for )?[A-Z_]+/(?=\w+[.:])", r"\1", text, flags=re.MULTILINE)
 
 
-@functools.cache
 def _register() -> None:
-    for kind in CONFIGURABLES:
-        gin.external_configurable(kind, name=kind.__name__)
+    for kind in configurables():
+        if kind not in _registered:
+            gin.external_configurable(kind, name=kind.__name__)
+            _registered.add(kind)
     # Ours alone: gin's own look for a Python package of the folder's name too, and complain.
     readers: list[Any] = gin.config._FILE_READERS
     readers[:] = [(_open, lambda path: _found(path) is not None)]
+
+
+def _macro_bindings() -> str:
+    """The gin text that binds each macro to the fields that it sets."""
+    return "\n".join(f"{part.__name__}.{field.name} = %{macro}" for macro, part, field in macros())
 
 
 def _candidates(path: str) -> Iterator[Path]:
@@ -147,7 +145,7 @@ def _texts(parsed: gin.config.ParsedConfigFileIncludesAndImports) -> Iterator[st
 
 
 def _complete_macros(text: str) -> None:
-    """Gives the macros that nobody sets their defaults, those of `Run`.
+    """Gives the macros that nobody sets the defaults of their fields.
 
     Raises:
         UserError: a macro that nobody reads, which gin would let pass, or one without a value.
@@ -157,17 +155,24 @@ def _complete_macros(text: str) -> None:
     defined = set(re.findall(r"^([A-Za-z_]\w*) =", config, flags=re.MULTILINE))
     unset = set(re.findall(r"^(\w+) = \\?\s*%gin\.REQUIRED", config, flags=re.MULTILINE))
     read = set(re.findall(r"%([A-Za-z_]\w*)(?![\w.])", text))
-    for name in sorted(defined - read - set(MACROS)):
-        raise UserError(f"gin name '{name}' is unknown{nearest(name, read | set(MACROS))}")
-    if "Run.run_dir" not in config:
+    known = {macro for macro, _, _ in macros()}
+    for name in sorted(defined - read - known):
+        raise UserError(f"gin name '{name}' is unknown{nearest(name, read | known)}")
+    if "Run.data" not in config:
         raise UserError("the gin files describe no run: include one of gin/runs/")
+    # Macros of parts that the run does not have, such as an evaluation's STEPS, need no value.
+    used = {
+        macro: field
+        for macro, part, field in macros()
+        if part is Run or re.search(rf"@{part.__name__}\(", config)
+    }
     missing = []
-    for name in sorted((read - defined) | unset):
-        spec = Run.__dataclass_fields__.get(name.lower())
-        if name in unset or spec is None or spec.default is dataclasses.MISSING:
+    for name in sorted(((read | set(used)) - defined) | unset):
+        default = used[name].default if name in used else dataclasses.MISSING
+        if name in unset or default is dataclasses.MISSING:
             missing.append(name)
         else:
-            gin.bind_parameter(f"{name}/gin.macro.value", spec.default)
+            gin.bind_parameter(f"{name}/gin.macro.value", default)
     if missing:
         example = f"--gin.{missing[0]}=..."
         raise UserError(f"no value for {', '.join(missing)}: give it with {example} or in gin")
@@ -179,13 +184,14 @@ def _one_line(error: Exception) -> str:
     place = re.search(r'In file "([^"]*)", line (\d+)', text)
     where = f" ({place[1]}, line {place[2]})" if place else ""
     text = re.split(r"\n\s*(?:In |\^)", text)[0]
-    names = [kind.__name__ for kind in CONFIGURABLES]
+    names = [kind.__name__ for kind in configurables()]
     if match := re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", text):
-        return f"gin name '{match[1]}' is unknown{nearest(match[1], names)}{where}"
+        hint = _renamed(match[1]) or nearest(match[1], names)
+        return f"gin name '{match[1]}' is unknown{hint}{where}"
     if match := re.search(r"Configurable '(\w+)' doesn't have a parameter named '(\w+)'", text):
-        kind = next(k for k in CONFIGURABLES if k.__name__ == match[1])
-        near = nearest(match[2], kind.__dataclass_fields__)
-        return f"gin name '{match[1]}.{match[2]}' is unknown{near}{where}"
+        kind = next(k for k in configurables() if k.__name__ == match[1])
+        hint = _moved(match[2]) or nearest(match[2], kind.__dataclass_fields__)
+        return f"gin name '{match[1]}.{match[2]}' is unknown{hint}{where}"
     if match := re.search(r"Unable to open file: (\S+)\. Searched", text):
         return _missing_file(match[1]) + where
     if match := re.search(r"In call to configurable '(\w+)'", str(error)):
@@ -194,3 +200,14 @@ def _one_line(error: Exception) -> str:
         file = f" ({error.filename}, line {error.lineno})" if error.filename else ""
         return f"gin can't read {(error.text or '').strip()!r}: {error.msg}{file}"
     return text + where
+
+
+def _renamed(name: str) -> str:
+    """The name of today of a class that had another one, as a hint."""
+    return "; it is 'CrossEntropy' now" if name == "LossConfig" else ""
+
+
+def _moved(field: str) -> str:
+    """Where a field is that another class has, such as what was Run's once, as a hint."""
+    found = [kind.__name__ for kind in (*PARTS, Compute) if field in kind.__dataclass_fields__]
+    return f"; it is '{found[0]}.{field}'" if found else ""

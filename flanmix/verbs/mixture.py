@@ -21,6 +21,7 @@ from flanmix.console import print_json, say
 from flanmix.errors import UserError
 from flanmix.pages.text import mixture_text
 from flanmix.registry.catalogue import default_catalogue
+from flanmix.registry.hints import prepare_hint
 
 if TYPE_CHECKING:
     from flanmix.data.store.store import Store
@@ -60,13 +61,13 @@ def _write_page(path: str, card: MixtureCard) -> None:
 
 
 def _warnings(card: MixtureCard) -> Iterator[str]:
-    way_out = f"flanmix prepare {card.name} --store DIR, then look with --store DIR"
+    hint = f"{prepare_hint(card.name)}, then look with --store DIR"
     if card.for_evaluation:
         yield f"without a training split, and not on the card: {', '.join(card.for_evaluation)}"
     if card.absent:
-        yield f"not prepared, and not on the card: {', '.join(card.absent)}; {way_out}"
+        yield f"not prepared, and not on the card: {', '.join(card.absent)}; {hint}"
     if any(task.examples is None for task in card.tasks):
-        yield f"nothing is prepared, so rates and shares are not yet what they will be; {way_out}"
+        yield f"nothing is prepared, so rates and shares are not yet what they will be; {hint}"
 
 
 def _open(folder: str | None) -> "Store | None":
@@ -74,6 +75,4 @@ def _open(folder: str | None) -> "Store | None":
         return None
     from flanmix.data.store.store import Store
 
-    if not Path(folder).is_dir():
-        raise UserError(f"store {folder} is no folder; flanmix prepare makes one")
-    return Store(folder)
+    return Store.existing(folder)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from flanmix.console import print_json
-from flanmix.pages.run_summary import write_report
+from flanmix.pages.report import write_report
 
 
 def main(args: argparse.Namespace) -> int:

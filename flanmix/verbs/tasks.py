@@ -17,15 +17,15 @@ from flanmix.registry.task import SPLITS, TaskSpec
 
 def main(args: argparse.Namespace) -> int:
     """Runs the verb; flags as in cli.py."""
-    specs = _chosen(args.collection, args.cluster)
+    tasks = _chosen(args.collection, args.cluster)
     if args.json:
-        print_json([_row(spec) for spec in specs])
+        print_json([_row(task) for task in tasks])
         return 0
     header = ["task", "collection", "cluster", "kind", "source", "templates", "inverted", "splits"]
     rows = []
-    for spec in specs:
-        row = _row(spec)
-        splits = " ".join(split for split in SPLITS if spec.splits.get(split))
+    for task in tasks:
+        row = _row(task)
+        splits = " ".join(split for split in SPLITS if task.splits.get(split))
         rows.append([*list(row.values())[:-1], splits])
     print(table(header, rows))
     return 0
@@ -34,31 +34,36 @@ def main(args: argparse.Namespace) -> int:
 def _chosen(collection: str | None, cluster: str | None) -> list[TaskSpec]:
     """The tasks of a collection and a cluster, either of which may be None for any."""
     catalogue = default_catalogue()
-    places = {name: path.parts[-3:-1] for name, path in catalogue.paths.items()}
-    for index, wanted, what in ((0, collection, "collection"), (1, cluster, "cluster")):
-        known = sorted({place[index] for place in places.values()})
-        if wanted is not None and wanted not in known:
-            way_out = nearest(wanted, known) or f"; there are: {', '.join(known)}"
-            raise UserError(f"{what} '{wanted}' is unknown{way_out}")
-        if wanted is not None:
-            places = {name: place for name, place in places.items() if place[index] == wanted}
-    specs = []
-    for name in places:
+    entries = list(catalogue.entries.values())
+    if collection is not None:
+        _check_known("collection", collection, {entry.collection for entry in entries})
+        entries = [entry for entry in entries if entry.collection == collection]
+    if cluster is not None:
+        _check_known("cluster", cluster, {entry.cluster for entry in entries})
+        entries = [entry for entry in entries if entry.cluster == cluster]
+    tasks = []
+    for entry in entries:
         try:
-            specs.append(catalogue.task(name))
+            tasks.append(catalogue.task(entry.name))
         except UserError as error:
             say(f"left out: {error}")
-    return specs
+    return tasks
 
 
-def _row(spec: TaskSpec) -> dict[str, Any]:
+def _check_known(what: str, wanted: str, names: set[str]) -> None:
+    if wanted not in names:
+        hint = nearest(wanted, names) or f"; there are: {', '.join(sorted(names))}"
+        raise UserError(f"{what} '{wanted}' is unknown{hint}")
+
+
+def _row(task: TaskSpec) -> dict[str, Any]:
     return {
-        "name": spec.name,
-        "collection": spec.collection,
-        "cluster": spec.cluster,
-        "kind": spec.kind,
-        "source": f"{spec.source.kind}:{spec.source.location}",
-        "templates": len(spec.templates),
-        "inverted": len(spec.templates) - len(spec.forward_templates),
-        "splits": {split: spec.splits.get(split) or None for split in SPLITS},
+        "name": task.name,
+        "collection": task.collection,
+        "cluster": task.cluster,
+        "kind": task.kind,
+        "source": f"{task.source.kind}:{task.source.location}",
+        "templates": len(task.templates),
+        "inverted": sum(template.inverted for template in task.templates),
+        "splits": {split: task.splits.get(split) or None for split in SPLITS},
     }

@@ -4,10 +4,10 @@ import argparse
 import sys
 
 from flanmix.console import is_first_host
-from flanmix.pages.run_summary import write_report
+from flanmix.pages.report import write_report
 from flanmix.train import hosts
 from flanmix.train.settings import Run
-from flanmix.train.train import train
+from flanmix.train.training import train
 from flanmix.verbs import gin_config
 
 
@@ -18,15 +18,14 @@ def main(args: argparse.Namespace) -> int:
         UserError: anything that the user can mend, before anything is computed where possible.
     """
     run = gin_config.from_flags(args)
-    hosts.join(run.multi_host)
-    step = train(run, gin_config.operative())
-    finish(run, step, preempted=step < run.steps)
+    hosts.join(run.mesh.multi_host)
+    finish(run, train(run, gin_config.operative()))
     return 0
 
 
-def finish(run: Run, step: int, preempted: bool) -> None:
+def finish(run: Run, step: int) -> None:
     """Writes the report, and says how the run ended."""
-    if preempted:
+    if run.train is not None and step < run.train.steps:
         outcome(f"preempted at step {step}: saved")
         return
     if is_first_host():

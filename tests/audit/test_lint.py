@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flanmix.audit.lint import expected_templates, lint_card, lint_mixture, lint_task
+from flanmix.audit.lint import Problem, expected_templates, lint_entry, lint_mixture, lint_task
 from flanmix.registry.catalogue import Catalogue
+from flanmix.registry.collections import card_entry
 from tests.registry.cards import CARD, write_card
 
 FIRST = '- inputs: "{premise} Then {hypothesis}?\\n{options}"'
@@ -23,8 +24,12 @@ def card(**changes: str) -> str:
     return text
 
 
+def lint(path: Path) -> list[Problem]:
+    return lint_entry(card_entry(path))
+
+
 def test_a_good_card_has_no_problems(tmp_path: Path) -> None:
-    assert lint_card(write_card(tmp_path, "mine/nli/toy")) == []
+    assert lint(write_card(tmp_path, "mine/nli/toy")) == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_a_good_card_has_no_problems(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_found(tmp_path: Path, text: str, template: int | None, says: str) -> None:
-    problems = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    problems = lint(write_card(tmp_path, "mine/nli/toy", text))
     assert [p.template for p in problems] == [template], problems
     assert says in problems[0].message
     assert problems[0].task == "toy"
@@ -63,13 +68,13 @@ def test_a_mistake_is_found(tmp_path: Path, text: str, template: int | None, say
 
 def test_a_field_that_is_the_answer_is_shown(tmp_path: Path) -> None:
     text = card(**{"premise: text": "gold: label, premise: text"}, add='"{premise} {gold}"')
-    (problem,) = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    (problem,) = lint(write_card(tmp_path, "mine/nli/toy", text))
     assert problem.message == "its input shows the answer: 'gold' is 'label'"
 
 
 def test_all_wording_is_looked_at_in_one_go(tmp_path: Path) -> None:
     text = card(add='"{a} {b}"\n  - inputs: "{answer}"\n  - inputs: "{"')
-    problems = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    problems = lint(write_card(tmp_path, "mine/nli/toy", text))
     assert [p.template for p in problems] == [0, 0, 1, 2]
 
 
@@ -77,18 +82,18 @@ def test_fields_that_are_the_options_keep_a_promise(tmp_path: Path) -> None:
     text = card(add='"{premise} Which of these: {first} or {second}?"')
     text = text.replace('["yes", "no"]', "{fields: [c1, c2]}")
     text = text.replace("premise: text", "first: c1, second: c2, premise: text")
-    assert lint_card(write_card(tmp_path, "mine/nli/toy", text)) == []
+    assert lint(write_card(tmp_path, "mine/nli/toy", text)) == []
     text = card(add='"{premise} {hypothesis} Choose between yes and no."')
-    assert lint_card(write_card(tmp_path, "mine/nli/toy", text)) == []
+    assert lint(write_card(tmp_path, "mine/nli/toy", text)) == []
 
 
 def test_an_optional_field_that_all_templates_use(tmp_path: Path) -> None:
     text = card(**{"metrics: [accuracy]": "metrics: [accuracy]\noptional: [premise]"})
-    (problem,) = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    (problem,) = lint(write_card(tmp_path, "mine/nli/toy", text))
     says = "no template does without 'premise': records where optional fields are empty are lost"
     assert problem.message == says
     text = text.replace("templates:\n", 'templates:\n  - inputs: "So {hypothesis}?"\n')
-    assert lint_card(write_card(tmp_path, "mine/nli/toy", text)) == []
+    assert lint(write_card(tmp_path, "mine/nli/toy", text)) == []
 
 
 def test_options_that_no_template_lists(tmp_path: Path) -> None:
@@ -101,15 +106,15 @@ def test_options_that_no_template_lists(tmp_path: Path) -> None:
     first, after = CARD.format(name="toy").split("templates:\n")
     inverted = after[after.index('  - inputs: "Write') :]
     text = f"{first}templates:\n{listed}{inverted}"
-    (problem,) = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    (problem,) = lint(write_card(tmp_path, "mine/nli/toy", text))
     assert problem.message.startswith("no template lists the options")
     text = text.replace('True?"', 'Yes or no?"')
-    assert lint_card(write_card(tmp_path, "mine/nli/toy", text)) == []
+    assert lint(write_card(tmp_path, "mine/nli/toy", text)) == []
 
 
 def test_options_that_are_listed_twice(tmp_path: Path) -> None:
     text = card(add='"{premise} Is it {choices}: {hypothesis}\\n{options}"')
-    problems = lint_card(write_card(tmp_path, "mine/nli/toy", text))
+    problems = lint(write_card(tmp_path, "mine/nli/toy", text))
     assert [p.message for p in problems if p.template == 0] == [
         "its input lists the options twice: {options} and {choices}"
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flanmix.data.canonical import RecordError, canonicalize
 from flanmix.errors import UserError
 from flanmix.registry.card import load_card
-from flanmix.registry.record import Record
+from flanmix.registry.record import ROLES, Message, Record
 from flanmix.registry.task import TaskSpec
 from tests.registry.cards import CARD, write_card
 
@@ -96,7 +96,97 @@ def test_a_mapping_function_may_drop_and_multiply(tmp_path: Path):
         canonicalize(dataclasses.replace(spec, mapping="gone.py:rows"), GOOD, "t-0")
 
 
-@given(texts=st.dictionaries(st.text(), st.text()), answers=st.lists(st.text(), min_size=1))
-def test_a_record_survives_its_encoding(texts: dict[str, str], answers: list[str]):
-    record = Record("train-0", texts, tuple(answers), ("a", "b"))
+# ---- what only some datasets have --------------------------------------------------------------
+
+FULL = {
+    **GOOD,
+    "why": "Rain wets streets.",
+    "score": 2,
+    "chat": [{"role": "user", "content": b"Wet?"}, {"role": "assistant", "content": "Yes."}],
+    "source": {"url": "a.b", "year": np.int64(1999)},
+}
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> TaskSpec:
+    text = CARD.format(name="toy") + (
+        "rationale: why\nweight: score\nmessages: chat\nmetadata: {link: source.url, all: source}\n"
+    )
+    return load_card(write_card(tmp_path, "mine/nli/toy", text))
+
+
+def test_rationale_weight_messages_and_metadata_are_read_by_path(full: TaskSpec):
+    (record,) = canonicalize(full, FULL, "train-0")
+    assert (record.rationale, record.weight) == ("Rain wets streets.", 2.0)
+    assert record.messages == (Message("user", "Wet?"), Message("assistant", "Yes."))
+    assert record.metadata == {"link": "a.b", "all": {"url": "a.b", "year": 1999}}
     assert Record.from_bytes(record.to_bytes()) == record
+    assert canonicalize(full, {**FULL, "why": None}, "t-0")[0].rationale == ""
+    assert canonicalize(full, {**FULL, "score": "0.25"}, "t-0")[0].weight == 0.25
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"why": ["a"]}, "the rationale is a list, not a text"),
+        ({"score": -1}, r"the weight \(score\) is '-1': it must be a number from 0 up"),
+        ({"score": float("nan")}, "is 'nan'"),
+        ({"score": "inf"}, "is 'inf'"),
+        ({"score": True}, "is 'True'"),
+        ({"score": "much"}, "is 'much'"),
+        ({"score": None}, "is 'None'"),
+        ({"chat": []}, r"messages \(chat\) are empty"),
+        ({"chat": "Wet?"}, "are no list"),
+        ({"chat": [{"role": "user"}]}, r"message 0 \(chat\) has no role and content"),
+        ({"chat": [{"role": "usr", "content": "a"}]}, "has the role 'usr': one of system, user"),
+        ({"chat": [{"role": "user", "content": " "}]}, "the content of message 0 .* is empty"),
+        ({"chat": [{"role": "user", "content": 1j}]}, "is a complex, not a text"),
+        ({"source": {"url": float("nan")}}, r"metadata 'link' \(source.url\) can't be kept"),
+        ({"source": {"year": 1}}, "'source.url' is missing"),
+    ],
+)
+def test_what_does_not_fit_of_them_is_one_line(full: TaskSpec, change: dict, message: str):
+    with pytest.raises(RecordError, match=rf"task 'toy', record train-3: .*{message}") as caught:
+        canonicalize(full, {**FULL, **change}, "train-3")
+    assert "\n" not in str(caught.value)
+
+
+def test_they_enter_the_fingerprint_where_a_card_gives_them(spec: TaskSpec, full: TaskSpec):
+    keys = {"rationale": "why", "weight": "score", "messages": "chat", "metadata": {"a": "b"}}
+    digests = {spec.data_fingerprint()}
+    digests |= {dataclasses.replace(spec, **{k: v}).data_fingerprint() for k, v in keys.items()}
+    assert len({*digests, full.data_fingerprint()}) == 6
+    # As it was before there were such keys.
+    assert dataclasses.replace(spec, folder=None).data_fingerprint() == "b9aa6e06a6740abc"
+
+
+@given(
+    texts=st.dictionaries(st.text(), st.text()),
+    answers=st.lists(st.text(), min_size=1),
+    options=st.lists(st.text()),
+    messages=st.lists(st.builds(Message, st.sampled_from(ROLES), st.text())),
+    rationale=st.text(),
+    weight=st.floats(0, allow_infinity=False),
+    metadata=st.dictionaries(
+        st.text(), st.recursive(st.none() | st.text() | st.integers() | st.booleans(), st.lists)
+    ),
+)
+def test_a_record_survives_its_encoding(texts, answers, options, messages, metadata, **values):
+    record = Record(
+        "train-0",
+        texts,
+        tuple(answers),
+        tuple(options),
+        messages=tuple(messages),
+        metadata=metadata,
+        **values,
+    )
+    assert Record.from_bytes(record.to_bytes()) == record
+
+
+def test_what_a_record_lacks_is_not_written():
+    record = Record("train-0", {"a": "b"}, ("c",))
+    assert record.to_bytes() == b'{"id":"train-0","fields":{"a":"b"},"answers":["c"]}'
+    for other in (b'["train-0",{},["c"],[]]', b'{"id":"a","fields":{},"answers":["c"],"odd":1}'):
+        with pytest.raises(TypeError):
+            Record.from_bytes(other)

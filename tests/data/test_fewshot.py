@@ -1,4 +1,4 @@
-"""Exemplars: of the task's training split, never the query, pure, and the query is not cut."""
+"""Exemplars: of the task's training split, never the query, pure; the query is not truncated."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from flanmix.data.examples import ExampleReader
 from flanmix.data.fewshot import (
     choose_exemplars,
-    exemplar_positions,
+    exemplar_indices,
     exemplars,
     wants_exemplars,
 )
@@ -25,22 +25,22 @@ from tests.data.small_mixture import prepare, records, specs
     st.integers(0, 8),
     st.data(),
 )
-def test_places_are_others_and_different(seed, epoch, size, count, data):
+def test_exemplars_are_others_and_different(seed, epoch, size, count, data):
     query = data.draw(st.integers(0, size - 1) | st.none())
     arguments = (seed, "task", epoch, "train-0", size, count, query)
-    places = exemplar_positions(*arguments)
-    assert places == exemplar_positions(*arguments)
-    assert len(set(places)) == len(places)
-    assert query not in places
-    assert all(0 <= place < size for place in places)
+    indices = exemplar_indices(*arguments)
+    assert indices == exemplar_indices(*arguments)
+    assert len(set(indices)) == len(indices)
+    assert query not in indices
+    assert all(0 <= index < size for index in indices)
     others = size - (query is not None)
-    assert len(places) >= min(count, others)
+    assert len(indices) >= min(count, others)
 
 
 def test_every_other_record_is_drawn_somewhere():
     drawn = set()
     for epoch in range(200):
-        drawn.update(exemplar_positions(0, "task", epoch, "train-4", 10, 2, 4))
+        drawn.update(exemplar_indices(0, "task", epoch, "train-4", 10, 2, 4))
     assert drawn == set(range(10)) - {4}
 
 
@@ -72,7 +72,7 @@ def test_for_a_query_of_another_split():
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "causal"])
-def test_the_query_is_never_cut_for_exemplars(tmp_path, architecture):
+def test_the_query_is_never_truncated_for_exemplars(tmp_path, architecture):
     mixture, store = prepare(tmp_path, few_shot=3, share=1.0)
     plain, _ = prepare(tmp_path, few_shot=0)
     vocabulary = ByteVocabulary()
@@ -83,11 +83,11 @@ def test_the_query_is_never_cut_for_exemplars(tmp_path, architecture):
     for few, none in zip(shown, alone, strict=True):
         text, query = vocabulary.decode(few.inputs), vocabulary.decode(none.inputs)
         cues = text.count(CUE)
-        assert few.inputs_trimmed == none.inputs_trimmed
+        assert few.inputs_truncated == none.inputs_truncated
         assert np.array_equal(few.targets, none.targets)
         if cues:
             assert text.endswith(query + CUE)
-            assert not few.inputs_trimmed
+            assert not few.inputs_truncated
         else:
             assert text == query
         counts.add(cues - 1 if cues else 0)

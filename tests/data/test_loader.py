@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from flanmix.data.loader import Loader, LoaderConfig, batch_hash, joined_hash, row_digests
+from flanmix.data.batch_hash import batch_hash, joined_hash, row_digests
+from flanmix.data.loader import Loader, LoaderConfig
 from flanmix.data.loader import global_batch as make_global
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError

@@ -74,7 +74,7 @@ def test_each_record_once_an_epoch():
     for number in range(8 * WINDOW):
         sample = mix.sample(number)
         assert sample.epoch == sample.rank // sizes[sample.task]
-        seen.setdefault((sample.task, sample.epoch), []).append(sample.position)
+        seen.setdefault((sample.task, sample.epoch), []).append(sample.index)
     whole = [key for key, places in seen.items() if len(places) == sizes[key[0]]]
     assert len(whole) > 200
     for (task, epoch), places in seen.items():
@@ -88,7 +88,7 @@ def test_each_record_once_an_epoch():
 def test_a_large_task_too_has_each_record_once_an_epoch():
     size = 20_000
     mix = order([1.0], [size])
-    places = [mix.sample(number).position for number in range(2 * size)]
+    places = [mix.sample(number).index for number in range(2 * size)]
     assert sorted(places[:size]) == sorted(places[size:]) == list(range(size))
     assert places[:size] != places[size:] and places[:100] != sorted(places[:100])
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flanmix.data.packing import POOL, choose_row, pack_row, unpack
-from flanmix.data.render import TextPair
-from flanmix.data.tokens import Example, Lengths, encode_inputs, rooms, tokenize
+from flanmix.data.packing import POOL, choose_row, pack_row
+from flanmix.data.render import Span, TextExample
+from flanmix.data.tokens import Example, Lengths, encode_inputs, token_budget, tokenize
 from flanmix.data.vocabulary import ByteVocabulary
+from tests.data.unpacking import unpack
 
 ARCHITECTURES = ("encoder_decoder", "causal", "prefix")
 
@@ -22,8 +23,8 @@ def examples(draw):
     return Example(
         np.array(inputs, np.int32),
         np.array(targets, np.int32),
+        np.full(len(targets), draw(st.sampled_from([1.0, 0.5, 2.25])), np.float32),
         draw(st.integers(0, 2000)),
-        draw(st.sampled_from([1.0, 0.5, 2.25])),
         draw(st.booleans()),
         draw(st.booleans()),
         draw(st.integers(0, 3)),
@@ -34,11 +35,11 @@ def pack_all(pending, lengths, bos=None):
     rows, chosen = [], []
     while pending:
         sizes = np.array([example.size(lengths.two_sided) for example in pending])
-        places = choose_row(sizes, lengths.room)
-        assert places[0] == 0
-        chosen.append([pending[place] for place in places])
+        indices = choose_row(sizes, lengths.row_capacity)
+        assert indices[0] == 0
+        chosen.append([pending[index] for index in indices])
         rows.append(pack_row(chosen[-1], lengths, bos))
-        pending = [example for i, example in enumerate(pending) if i not in places]
+        pending = [example for i, example in enumerate(pending) if i not in indices]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, chosen
 
 
@@ -46,7 +47,8 @@ def same(left, right):
     return (
         np.array_equal(left.inputs, right.inputs)
         and np.array_equal(left.targets, right.targets)
-        and (left.task, np.float32(left.weight)) == (right.task, np.float32(right.weight))
+        and np.array_equal(left.weights, right.weights)
+        and left.task == right.task
     )
 
 
@@ -66,8 +68,8 @@ def test_unpacking_gives_back_what_was_packed(architecture, pending, bos):
         assert all(same(a, b) for a, b in zip(packed, unpacked, strict=True))
     stats = batch["row_stats"].sum(axis=0)
     assert stats[0] == len(pending)
-    assert stats[1] == sum(example.inputs_trimmed for example in pending)
-    assert stats[2] == sum(example.targets_trimmed for example in pending)
+    assert stats[1] == sum(example.inputs_truncated for example in pending)
+    assert stats[2] == sum(example.targets_truncated for example in pending)
     assert stats[3] == sum(example.unknown for example in pending)
 
 
@@ -76,7 +78,7 @@ def test_unpacking_gives_back_what_was_packed(architecture, pending, bos):
 def test_weights_are_on_the_targets_alone(architecture, pending):
     lengths = Lengths(24, 10, architecture)
     batch, _ = pack_all(pending, lengths)
-    expected = sum(len(example.targets) * example.weight for example in pending)
+    expected = sum(example.weights.sum(dtype=np.float64) for example in pending)
     assert batch["decoder_loss_weights"].sum(dtype=np.float64) == expected
     bearing = batch["decoder_loss_weights"] > 0
     assert bearing.sum() == sum(len(example.targets) for example in pending)
@@ -136,7 +138,8 @@ def test_the_prefix_is_bos_and_the_inputs(pending):
 
 
 def test_shapes_and_types():
-    example = Example(np.array([5, 1], np.int32), np.array([6, 1], np.int32))
+    ones = np.ones(2, np.float32)
+    example = Example(np.array([5, 1], np.int32), np.array([6, 1], np.int32), ones)
     row = pack_row([example], Lengths(8, 4), None)
     assert set(row) == {
         "encoder_input_tokens",
@@ -167,11 +170,11 @@ def _stream_fill(draw, lengths, num_rows=300):
     filled = np.zeros(2)
     for _ in range(num_rows):
         pool = np.concatenate([pool, draw(POOL - len(pool))])
-        places = choose_row(pool, lengths.room)
-        filled += pool[places].sum(axis=0)
-        assert (pool[places].sum(axis=0) <= lengths.room).all()
-        pool = np.delete(pool, places, axis=0)
-    return filled / num_rows / np.maximum(lengths.room, 1)
+        indices = choose_row(pool, lengths.row_capacity)
+        filled += pool[indices].sum(axis=0)
+        assert (pool[indices].sum(axis=0) <= lengths.row_capacity).all()
+        pool = np.delete(pool, indices, axis=0)
+    return filled / num_rows / np.maximum(lengths.row_capacity, 1)
 
 
 def test_rows_are_full_when_lengths_fit_the_mixture():
@@ -203,25 +206,25 @@ def test_the_oldest_is_never_left_behind():
 @settings(deadline=None)
 def test_tokens_fit_and_end_with_eos(architecture, inputs, targets):
     vocabulary, lengths = ByteVocabulary(), Lengths(16, 8, architecture)
-    pair = TextPair(inputs, targets, "t", 0, "r")
+    pair = TextExample.of_pair(inputs, targets)
     (example,) = tokenize([pair], [5], [0.5], vocabulary, lengths)
-    assert (np.array(example.size(lengths.two_sided)) <= lengths.room).all()
+    assert (np.array(example.size(lengths.two_sided)) <= lengths.row_capacity).all()
     whole, wanted = vocabulary.encode(inputs), vocabulary.encode(targets)
     got = example.targets.tolist()
     assert got[-1] == 1
     assert got[:-1] == wanted[: len(got) - 1]
-    assert example.targets_trimmed == (len(got) - 1 < len(wanted))
+    assert example.targets_truncated == (len(got) - 1 < len(wanted))
     read = example.inputs.tolist()
     if lengths.two_sided:
         assert read.pop() == 1
         assert len(encode_inputs(inputs, vocabulary, lengths)) <= 16
     assert read == whole[: len(read)]
-    assert example.inputs_trimmed == (len(read) < len(whole))
+    assert example.inputs_truncated == (len(read) < len(whole))
     if wanted:
         assert len(got) > 1
-    assert (example.task, example.weight) == (5, 0.5)
+    assert (example.task, example.weights.tolist()) == (5, [0.5] * len(got))
     if len(wanted) < lengths.targets:
-        assert not example.targets_trimmed
+        assert not example.targets_truncated
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,85 @@ def test_tokens_fit_and_end_with_eos(architecture, inputs, targets):
     [(5, 5, (18, 19)), (30, 5, (18, 8)), (30, 30, (16, 8)), (5, 30, (16, 19)), (17, 6, (17, 8))],
 )
 def test_each_side_may_use_what_the_other_leaves(num_inputs, num_targets, expected):
-    assert rooms(num_inputs, num_targets, Lengths(16, 8, "causal")) == expected
+    assert token_budget(num_inputs, num_targets, Lengths(16, 8, "causal")) == expected
+
+
+# --- several turns ------------------------------------------------------------------------------
+
+SPANS = st.lists(
+    st.builds(Span, st.text("abcdefgh é", max_size=6), st.booleans()), min_size=1, max_size=7
+).filter(lambda spans: any(span.has_loss for span in spans))
+WEIGHTS = st.sampled_from([1.0, 0.5, 3.0])
+
+
+def turns(spans, weight=1.0):
+    return TextExample(tuple(spans), "t", 0, "r", weight=weight)
+
+
+def by_token(spans, two_sided):
+    """(inputs, targets, which targets have loss), token by token, where nothing is too long."""
+    spelled = [(ByteVocabulary().encode(text), has_loss) for text, has_loss in spans]
+    if not any(ids and has_loss for ids, has_loss in spelled):
+        spelled = spelled[: [has_loss for _, has_loss in spelled].index(True)]
+    ids = [number for some, _ in spelled for number in some]
+    losses = [has_loss for some, has_loss in spelled for _ in some]
+    while losses and any(losses) and not losses[-1]:
+        losses.pop()
+    ids = ids[: len(losses)]
+    first = losses.index(True) if any(losses) else len(losses)
+    if two_sided:
+        first = len(losses)
+        while first and losses[first - 1]:
+            first -= 1
+    return ids[:first], ids[first:], losses[first:]
+
+
+@given(st.sampled_from(ARCHITECTURES), st.lists(st.tuples(SPANS, WEIGHTS), min_size=1, max_size=9))
+def test_several_turns_have_loss_on_their_own_spans_and_eos(architecture, drawn):
+    """Through tokens and packing, and back: packed = unpacked."""
+    vocabulary, lengths = ByteVocabulary(), Lengths(80, 60, architecture)
+    texts = [turns(spans, weight) for spans, weight in drawn]
+    pending = tokenize(texts, range(len(texts)), [2.0] * len(texts), vocabulary, lengths)
+    batch, rows = pack_all(pending, lengths)
+    back = [example for row in unpack(batch, lengths) for example in row]
+    assert len(back) == len(pending)
+    for example, packed in zip(back, (e for row in rows for e in row), strict=True):
+        assert same(example, packed)
+        spans, weight = drawn[example.task]
+        inputs, targets, losses = by_token(spans, lengths.two_sided)
+        assert example.inputs.tolist() == inputs + [1] * lengths.two_sided
+        assert example.targets.tolist() == [*targets, 1]
+        assert example.weights.tolist() == [2 * weight * loss for loss in [*losses, True]]
+    expected = sum(example.weights.sum(dtype=np.float64) for example in pending)
+    assert batch["decoder_loss_weights"].sum(dtype=np.float64) == expected
+
+
+@given(st.sampled_from(ARCHITECTURES), SPANS)
+def test_several_turns_that_are_too_long_keep_their_beginnings(architecture, spans):
+    vocabulary, lengths = ByteVocabulary(), Lengths(8, 5, architecture)
+    (example,) = tokenize([turns(spans)], [0], [1.0], vocabulary, lengths)
+    inputs, targets, losses = by_token(spans, lengths.two_sided)
+    assert (np.array(example.size(lengths.two_sided)) <= lengths.row_capacity).all()
+    kept = len(example.targets) - 1
+    assert example.targets.tolist() == [*targets[:kept], 1]
+    assert kept or not targets
+    assert example.targets_truncated == (kept < len(targets))
+    *weights, last = example.weights.tolist()
+    assert weights == losses[:kept]
+    assert last == (losses[kept - 1] if kept else 1)
+    read = example.inputs.tolist()[: -1 if lengths.two_sided else None]
+    assert read == inputs[: len(read)]
+    assert example.inputs_truncated == (len(read) < len(inputs))
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_the_sides_of_a_text(inputs, targets):
+    pair = TextExample.of_pair(inputs, targets)
+    assert (pair.inputs, pair.targets) == (inputs, targets)
+    more = turns([Span("a", False), *pair.spans, Span("b", False), Span("c", True)])
+    assert (more.inputs, more.targets) == ("a" + inputs, targets + "bc")
+    with pytest.raises(ValueError, match="no span has loss"):
+        turns([Span(inputs, False)])
 
 
 def test_unknown_tokens_are_counted():
@@ -237,7 +318,8 @@ def test_unknown_tokens_are_counted():
         def encode_batch(self, texts):
             return [np.where(ids == 3 + ord("?"), 2, ids) for ids in super().encode_batch(texts)]
 
-    (example,) = tokenize([TextPair("a?b?", "?", "t", 0, "r")], [0], [1.0], Odd(), Lengths(16, 8))
+    pair = TextExample.of_pair("a?b?", "?")
+    (example,) = tokenize([pair], [0], [1.0], Odd(), Lengths(16, 8))
     assert example.unknown == 3
 
 

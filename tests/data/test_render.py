@@ -3,11 +3,14 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flanmix.data.randomness import fold, uniform
 from flanmix.data.render import draw, eligible_templates, render
+from flanmix.data.tokens import Lengths, tokenize
+from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.registry.record import Record
 from flanmix.registry.task import Source, TaskSpec
 from flanmix.registry.template import Template
@@ -95,3 +98,52 @@ def test_any_text_passes_through_every_template(text: str, answer: str):
         pair = render(SPEC, record, number)
         assert text in pair.inputs + pair.targets
         assert answer in pair.inputs + pair.targets
+
+
+# ---- rationale and weight ----------------------------------------------------------------------
+
+WHY = replace(
+    SPEC,
+    rationale="why",
+    templates=(
+        Template("{text}?", "It is {answer}."),
+        Template("{text}? Think.", "{rationale} So it is {answer}."),
+        Template("{text}. Why {answer}?", "{rationale}", inverted=True),
+        Template("Of what is this said? {rationale}", "{text}", inverted=True),
+    ),
+)
+REASONED = replace(RECORD, rationale="Rain falls {answer}.", weight=0.25)
+
+
+def test_a_rationale_is_a_field_of_the_templates():
+    texts = [render(WHY, REASONED, number) for number in range(4)]
+    assert texts[1].targets == "Rain falls {answer}. So it is no."
+    assert texts[2].targets == "Rain falls {answer}."
+    assert texts[3].inputs == "Of what is this said? Rain falls {answer}."
+    # What writes the gold rationale out, or asks for it, is neither ranked nor scored.
+    assert [bool(text.options) for text in texts] == [True, False, False, False]
+    assert WHY.forward_templates == (0,)
+    assert {text.weight for text in texts} == {0.25}
+
+
+def test_a_record_without_a_rationale_goes_without_its_templates():
+    assert eligible_templates(WHY, RECORD, range(4)) == (0,)
+    assert eligible_templates(WHY, REASONED, range(4)) == (0, 1, 2, 3)
+    assert draw(WHY, RECORD, (1, 2, 3), 0, 0) is None
+
+
+def test_a_rationale_may_not_give_the_answer_away():
+    with pytest.raises(ValueError, match=r"template 0: its input shows \{rationale\}"):
+        replace(WHY, templates=(Template("{rationale} {text}?"),))
+    with pytest.raises(ValueError, match="field 'rationale' is reserved"):
+        replace(WHY, fields={"text": "text", "title": "title", "rationale": "why"})
+    shown = Template("{rationale} {text}?")
+    free = replace(SPEC, fields={"text": "text", "title": "t", "rationale": "why"}, rationale=None)
+    assert replace(free, templates=(shown,)).forward_templates == (0,)
+
+
+def test_a_records_weight_multiplies_its_loss():
+    (example,) = tokenize(
+        [render(WHY, REASONED, 0)], [0], [3.0], ByteVocabulary(), Lengths(64, 32, "causal")
+    )
+    assert set(example.weights.tolist()) == {0.75}

@@ -55,9 +55,9 @@ def test_slices_of_files(spec: TaskSpec):
     assert warning.startswith("task 'toy': split train.jsonl[:30] asks for more than the 10 rows")
 
 
-def test_a_clamped_slice_warns_on_stderr(spec: TaskSpec, capsys: pytest.CaptureFixture[str]):
+def test_a_clamped_slice_is_logged(spec: TaskSpec, logged: list[str]):
     list(canonical_records(split(spec, "train.jsonl[-30:]"), "train"))
-    assert capsys.readouterr().err.startswith("flanmix: warning: task 'toy': split train.jsonl")
+    assert logged[0].startswith("task 'toy': split train.jsonl")
 
 
 def test_files_beside_the_card_come_first_then_data_dir(spec: TaskSpec, tmp_path: Path):
@@ -98,7 +98,7 @@ def test_any_text_survives_csv(tmp_path: Path, texts: list[str]):
 def test_a_megabyte_survives_csv_and_tsv(tmp_path: Path):
     long = 'a "{x}" \U0001f600' * 100_000
     (tmp_path / "t.tsv").write_text(f"{long}\tyes\n")
-    source = Source("tsv", ".", ("question", "answer"))
+    source = Source("tsv", ".", {"columns": ["question", "answer"]})
     spec = toy(tmp_path, source=source, splits={"train": "t.tsv"})
     assert next(canonical_records(spec, "train")).fields["question"] == long
     with (tmp_path / "t.csv").open("w", newline="") as file:
@@ -142,6 +142,33 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, name: str, kind: str, tex
     with pytest.raises(UserError, match=says) as caught:
         list(canonical_records(spec, "train"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (Source("jsnol", "."), "source 'jsnol' is unknown; did you mean 'jsonl'"),
+        (Source("parquet", "."), "source 'parquet' is unknown: one of jsonl, tsv, csv, python,"),
+        (Source("jsonl", ".", {"columns": ["a"]}), "source jsonl takes no 'columns'"),
+        (Source("tsv", ".", {"colums": ["a"]}), "takes no 'colums'; did you mean 'columns'"),
+        (Source("csv", ".", {"columns": [True]}), r"columns is \[True\]: .*a list of texts"),
+    ],
+)
+def test_a_wrong_source_is_one_line(spec: TaskSpec, source: Source, says: str):
+    wrong = dataclasses.replace(spec, source=source)
+    with pytest.raises(UserError, match=f"^task 'toy': .*{says}") as caught:
+        list(raw_records(wrong, "train"))
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_data_and_columns_stand_where_they_always_have(spec: TaskSpec):
+    def digest(**settings: object) -> str:
+        source = Source("tsv", ".", settings)
+        return dataclasses.replace(spec, source=source, folder=None).data_fingerprint()
+
+    assert digest() != digest(columns=["a"]) != digest(columns=["b"])
+    assert len({digest(), digest(columns=["a"]), digest(more=1), digest(more=2)}) == 4
+    assert digest(columns=["question", "answer"]) == "6f81b65ca0578d63"
 
 
 def test_a_file_that_is_not_utf8_is_one_line(spec: TaskSpec, tmp_path: Path):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flanmix.data.store import reader as reader_module
+from flanmix.data.store.prepare import prepare_task
 from flanmix.data.store.store import Store, StoreFull
 from flanmix.errors import UserError
 from flanmix.registry.record import Record
@@ -197,8 +198,7 @@ def test_damage_never_gives_another_record(
     [
         ("", "is corrupt"),
         ("[]", "is corrupt"),
-        ('{"format": 1}', "is corrupt"),
-        ('{"format": 9, "splits": {}}', "has format 9, this flanmix reads 1"),
+        ('{"format": 2}', "is corrupt"),
         ("\xff", "can't be read"),
     ],
 )
@@ -211,13 +211,45 @@ def test_a_damaged_manifest_is_one_line(store: Store, text: str, says: str):
     assert not store.is_current(toy())
 
 
+def make_old(store: Store) -> None:
+    """Makes the prepared task one of format 1, as an earlier flanmix left it."""
+    path = store.root / "toy" / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
+
+
+def test_a_store_of_an_earlier_format_says_how_to_prepare_it_again(store: Store, tmp_path: Path):
+    rows = "".join(json.dumps({"question": f"{i}?", "answer": str(i)}) + "\n" for i in range(3))
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text(rows)
+    task = toy(tmp_path)
+    prepare_task(task, store)
+    make_old(store)
+    says = rf"format 1, this one reads 2\): run: flanmix prepare toy --store {store.root}$"
+    for look in (store.count, store.open):
+        with pytest.raises(UserError, match=says) as caught:
+            look(task, "train")
+        assert "\n" not in str(caught.value)
+    assert store.verify(task) == [str(caught.value)]
+    assert not store.is_current(task)
+    assert set(prepare_task(task, store) or {}) == {"train", "test"}
+    assert store.count(task, "train") == 3
+    assert prepare_task(task, store) is None
+
+
+def test_an_existing_store_is_a_folder(store: Store):
+    with pytest.raises(UserError, match="is no folder; flanmix prepare makes one"):
+        Store.existing(store.root)
+    store.write(toy(), "train", records(2))
+    assert Store.existing(str(store.root)).tasks() == ["toy"]
+
+
 def test_sources_that_changed_make_a_task_stale(store: Store, tmp_path: Path):
     spec, data = toy(), tmp_path / "train.jsonl"
     data.write_text("one")
     with store.preparing(spec) as writing:
         writing.write("train", records(2))
         writing.write("test", records(1, split="test"))
-        writing.came_from({"train.jsonl": data}, None)
+        writing.set_sources({"train.jsonl": data}, None)
     assert store.is_current(spec, {"train.jsonl": data})
     os.utime(data, (0, 0))
     assert store.is_current(spec, {"train.jsonl": data}), "only the time stamp differs"
@@ -231,7 +263,7 @@ def test_a_capped_task_serves_only_its_cap(store: Store):
     spec = toy(splits={"train": "train.jsonl"})
     with store.preparing(spec) as writing:
         writing.write("train", records(2))
-        writing.came_from({}, 2)
+        writing.set_sources({}, 2)
     assert [store.is_current(spec, limit=limit) for limit in (2, 3, None)] == [True, False, False]
     store.write(dataclasses.replace(spec, version=2), "train", records(2))
     assert store.is_current(dataclasses.replace(spec, version=2), limit=1), "it is whole"
@@ -358,7 +390,7 @@ def test_opening_a_thousand_tasks_is_cheap(store: Store):
 def test_the_manifest_says_what_is_there(store: Store):
     store.write(toy(), "train", records(3))
     manifest = json.loads((store.root / "toy" / "manifest.json").read_text())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["data_fingerprint"] == toy().data_fingerprint()
     assert manifest["splits"]["train"]["records"] == 3
     assert len(manifest["splits"]["train"]["sha256"]) == 64

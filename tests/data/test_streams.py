@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flanmix.data.examples import ExampleReader
-from flanmix.data.packing import POOL, unpack
+from flanmix.data.packing import POOL
 from flanmix.data.streams import STATE_WIDTH, HostRows, Stream, check_states, new_states
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
@@ -13,6 +13,7 @@ from flanmix.errors import UserError
 from flanmix.registry.mixture import Mixture, MixtureTask
 from flanmix.registry.record import Record
 from tests.data.small_mixture import prepare, specs
+from tests.data.unpacking import unpack
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def test_rows_hold_the_streams_samples_each_once(small, pack):
     assert len(packed) == len(done) == batch["row_stats"][:, 0].sum()
 
     def key(example):
-        return (example.inputs.tobytes(), example.targets.tobytes(), example.task)
+        arrays = (example.inputs, example.targets, example.weights)
+        return (*(array.tobytes() for array in arrays), example.task)
 
     assert sorted(map(key, packed)) == sorted(map(key, expected))
     assert len(pending) <= POOL
@@ -56,7 +58,8 @@ def test_an_example_does_not_depend_on_its_batch(small):
         (alone,) = reader(small).read([number])
         assert np.array_equal(alone.inputs, example.inputs)
         assert np.array_equal(alone.targets, example.targets)
-        assert alone[2:] == example[2:]
+        assert np.array_equal(alone.weights, example.weights)
+        assert alone[3:] == example[3:]
 
 
 @pytest.mark.parametrize("pack", [True, False])
@@ -105,7 +108,7 @@ def test_examples_are_drawn_at_the_rates_with_all_templates(small):
     assert np.abs(counts / 3000 - shares).max() < 0.03
     texts = {ByteVocabulary().decode(e.inputs).split()[0] for e in examples if e.task == 2}
     assert texts >= {"Answer", "Treat", "Do"}
-    assert {e.weight for e in examples if e.task == 1} == {0.5}
+    assert {float(w) for e in examples if e.task == 1 for w in e.weights} == {0.5}
 
 
 def test_another_split_takes_its_exemplars_from_training(small):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from flanmix.data.render import TextPair
+from flanmix.data.render import TextExample
 from flanmix.data.store.store import Store
 from flanmix.evaluate.predictor import Answer, Choice
 from flanmix.registry.mixture import Mixture, MixtureTask
@@ -104,9 +104,9 @@ class Oracle:
 
     def __init__(self, wrong: Sequence[int] = ()) -> None:
         self.wrong = wrong
-        self.asked: list[TextPair] = []
+        self.asked: list[TextExample] = []
 
-    def choose(self, pairs: Sequence[TextPair]) -> list[Choice]:
+    def rank(self, pairs: Sequence[TextExample]) -> list[Choice]:
         self.asked += pairs
         choices = []
         for pair in pairs:
@@ -115,7 +115,7 @@ class Oracle:
             choices.append(Choice(option, right))
         return choices
 
-    def write(self, pairs: Sequence[TextPair]) -> list[Answer]:
+    def generate(self, pairs: Sequence[TextExample]) -> list[Answer]:
         self.asked += pairs
         return [
             Answer("" if pair.template in self.wrong else pair.references[-1]) for pair in pairs

@@ -45,7 +45,9 @@ def spread(model):
 def example(inputs: Sequence[int], targets: Sequence[int], lengths: Lengths) -> Example:
     """An example of ids without EOS, as training has it."""
     tail = [EOS] if lengths.two_sided else []
-    return Example(np.array([*inputs, *tail], np.int32), np.array([*targets, EOS], np.int32))
+    weights = np.ones(len(targets) + 1, np.float32)
+    inputs, targets = [*inputs, *tail], [*targets, EOS]
+    return Example(np.array(inputs, np.int32), np.array(targets, np.int32), weights)
 
 
 def random_ids(rng: np.random.Generator, shortest: int, longest: int) -> list[int]:

@@ -10,7 +10,7 @@ from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError
 from flanmix.evaluate import predictor as predictor_module
-from flanmix.evaluate.evaluator import EvalTask, evaluate, plan
+from flanmix.evaluate.evaluator import EvalTask, eval_tasks, evaluate
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.rank import OptionScores
 from flanmix.evaluate.scores import read_scores, write_scores
@@ -24,7 +24,7 @@ def store(tmp_path_factory):
 
 
 def all_tasks(limit=None):
-    return plan({"all": mixture("all", SPECS)}, limit)
+    return eval_tasks({"all": mixture("all", SPECS)}, limit)
 
 
 def test_the_oracle_scores_100_on_every_metric(store):
@@ -66,7 +66,7 @@ def test_groups_look_at_their_own_templates(store):
         "unseen_templates": mixture("new", ["fixed", "copied"], [1]),
         "unseen_tasks": mixture("held", ["own"]),
     }
-    tasks = plan(groups)
+    tasks = eval_tasks(groups)
     assert [(t.spec.name, t.templates) for t in tasks] == [
         ("copied", (0, 1)),
         ("fixed", (0, 1)),
@@ -89,9 +89,9 @@ def test_groups_look_at_their_own_templates(store):
     ("trained", "seen"),
     [
         (None, {"fixed": "unknown", "copied": "unknown"}),
-        ({}, {"fixed": "", "copied": ""}),
+        ({}, {"fixed": "neither", "copied": "neither"}),
         ({"fixed": "{cluster}"}, {"fixed": "task", "copied": "cluster"}),
-        ({"gone": "elsewhere"}, {"fixed": "", "copied": ""}),
+        ({"gone": "elsewhere"}, {"fixed": "neither", "copied": "neither"}),
     ],
 )
 def test_scores_say_what_the_model_was_trained_on(store, trained, seen):
@@ -99,7 +99,7 @@ def test_scores_say_what_the_model_was_trained_on(store, trained, seen):
     cluster = members.tasks[0].spec.cluster
     if trained is not None:
         trained = {name: place.format(cluster=cluster) for name, place in trained.items()}
-    scores = evaluate(Oracle(), plan({"all": members}, trained=trained), store)
+    scores = evaluate(Oracle(), eval_tasks({"all": members}, trained=trained), store)
     assert {name: scores.tasks[name].seen for name in seen} == seen
     assert scores.to_json()["details"]["fixed"]["seen"] == seen["fixed"]
 
@@ -143,12 +143,12 @@ def test_what_cannot_be_scored_is_refused():
     with pytest.raises(ValueError, match="not inverted"):
         EvalTask(SPECS["fixed"], (0, 2))
     with pytest.raises(UserError, match="inverted, and those are not scored"):
-        plan({"turned": mixture("turned", ["fixed"], [2])})
+        eval_tasks({"turned": mixture("turned", ["fixed"], [2])})
     unsplit = dataclasses.replace(SPECS["own"], splits={"train": "a.jsonl"})
     held = mixture("held", ["own"])
     held = dataclasses.replace(held, tasks=(dataclasses.replace(held.tasks[0], spec=unsplit),))
     with pytest.raises(UserError, match="neither a test nor a validation split"):
-        plan({"held": held})
+        eval_tasks({"held": held})
 
 
 def test_samples_show_what_was_asked_and_answered(store):
@@ -160,7 +160,7 @@ def test_samples_show_what_was_asked_and_answered(store):
 
 
 def test_scores_are_written_with_before_and_after(store, tmp_path):
-    tasks = plan({"seen": mixture("seen", ["own"])})
+    tasks = eval_tasks({"seen": mixture("seen", ["own"])})
     after = evaluate(Oracle(), tasks, store, step=30)
     write_scores(tmp_path, evaluate(Oracle(wrong=[0, 1]), tasks, store, step=0))
     write_scores(tmp_path, evaluate(Oracle(wrong=[0]), tasks, store, step=30))
@@ -185,7 +185,7 @@ def test_a_model_scores_the_same_whatever_the_batch_size(store):
         )
         for size in (2, 7)
     ]
-    tasks = plan({"two": mixture("two", ["fixed", "several"])}, 3)
+    tasks = eval_tasks({"two": mixture("two", ["fixed", "several"])}, 3)
     results = [evaluate(predictor, tasks, store) for predictor in predictors]
     assert results[0].to_json() == results[1].to_json()
     assert results[0].tasks["fixed"].trimmed == 0.0
@@ -198,7 +198,7 @@ def test_inputs_that_are_cut_are_counted(store, monkeypatch, architecture):
 
     monkeypatch.setattr(predictor_module, "rank", first)
     monkeypatch.setattr(predictor_module, "generate", lambda model, prompts, **_: prompts)
-    tasks = plan({"two": mixture("two", ["fixed", "several"])}, 1)
+    tasks = eval_tasks({"two": mixture("two", ["fixed", "several"])}, 1)
     for length, trimmed in ((16, 100.0), (256, 0.0)):
         predictor = ModelPredictor(None, ByteVocabulary(), Lengths(length, 24, architecture))
         scores = evaluate(predictor, tasks, store)

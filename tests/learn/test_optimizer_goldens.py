@@ -13,9 +13,16 @@ import numpy as np
 import pytest
 
 from flanmix.learn.optimizer import Adafactor, AdamW, apply_updates
+from flanmix.model.params import Declaration
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "optimizer.npz"
-NAMES = ("stack", "matrix", "vector", "small")
+DECLARED = {
+    "stack": Declaration(stacked=True, decays=True),
+    "matrix": Declaration(stacked=False, decays=True),
+    "vector": Declaration(stacked=False, decays=False),
+    "small": Declaration(stacked=False, decays=False),
+}
+NAMES = tuple(DECLARED)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,7 @@ def part(golden, prefix):
 
 def steps(golden, optimizer, rate):
     """Yields the parameters after each of the golden gradients."""
-    transform = optimizer.build(stacks=("stack",))
+    transform = optimizer.build(DECLARED)
     params = jax.tree.map(jnp.array, part(golden, "params"))
     state = transform.init(params)
     for number in (0, 1):

@@ -7,16 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flanmix.learn.loss import LossConfig
+from flanmix.learn.loss import CrossEntropy, token_losses
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
-from flanmix.learn.step import gradient_sums, new_state, train_step
+from flanmix.learn.step import gradient_sums, merged, new_state, part_of, train_step
+from flanmix.learn.sums import task_sums
+from flanmix.model.params import Declaration
 from flanmix.model.sharding import batch_sharding, make_mesh, spec
 
 VOCABULARY, WIDTH, LAYERS, ROWS, LENGTH = 16, 8, 2, 8, 6
+DECLARED = {
+    "embedding": Declaration(stacked=False, decays=True),
+    "layers": {"kernel": Declaration(stacked=True, decays=True)},
+}
 
 
-def forward(params, batch, key):
+def forward(params, batch, rng):
     """A model of bag-of-prefix sums, with stacked layers."""
     embedded = (
         params["embedding"]
@@ -33,6 +39,19 @@ def forward(params, batch, key):
     return jnp.einsum(
         "btd,vd->btv", x, params["embedding"], out_sharding=spec("batch", None, "vocab")
     )
+
+
+def loss_of(forward, config=None):
+    """The cross entropy of a forward function, as a training step takes it."""
+    config = config or CrossEntropy()
+
+    def loss_fn(params, batch, rng):
+        losses = token_losses(forward(params, batch, rng), batch["decoder_target_tokens"], config)
+        weights = batch["decoder_loss_weights"]
+        total = jnp.sum((losses.cross_entropy_BT + losses.z_loss_BT) * weights)
+        return total, task_sums(losses, weights, batch["decoder_task_ids"], 4)
+
+    return loss_fn
 
 
 def init():
@@ -66,18 +85,16 @@ def one_run(optimizer, microbatches=1, steps=3, mesh=None, forward=forward, batc
     """Some steps; returns the parameters and the sums of each step on the host."""
     step = partial(
         train_step,
-        forward=forward,
-        optimizer=optimizer.build(stacks=("layers",)),
+        loss_fn=loss_of(forward, CrossEntropy(z_loss=1e-3, label_smoothing=0.1)),
+        optimizer=optimizer.build(DECLARED),
         schedule=Schedule(rate=0.05),
-        loss=LossConfig(z_loss=1e-3, label_smoothing=0.1),
-        num_tasks=4,
         seed=seed,
         microbatches=microbatches,
     )
     mesh = mesh or make_mesh(devices=jax.devices()[:1])
     with jax.set_mesh(mesh):
         step = jax.jit(step, donate_argnums=0)
-        state = new_state(init(), optimizer.build(stacks=("layers",)))
+        state = new_state(init(), optimizer.build(DECLARED))
         batch = jax.device_put(batch or make_batch(), batch_sharding(mesh))
         sums = []
         for _ in range(steps):
@@ -110,16 +127,16 @@ def test_eight_devices_are_one(optimizer, shape):
 
 def test_the_loss_is_divided_by_the_global_weight():
     """Gradients of sums are those of single rows added up, whatever their numbers of tokens."""
-    sums_of = jax.jit(partial(gradient_sums, forward=forward, loss=LossConfig(), num_tasks=4))
-    batch, key = make_batch(), jax.random.key(0)
+    sums_of = jax.jit(partial(gradient_sums, loss_of(forward)))
+    batch, rng = make_batch(), jax.random.key(0)
     with jax.set_mesh(make_mesh(devices=jax.devices()[:1])):
-        whole, sums = sums_of(init(), batch, key)
+        whole, sums = sums_of(init(), batch, rng)
         rows = [
-            sums_of(init(), {k: v[i : i + 1] for k, v in batch.items()}, key)[0]
+            sums_of(init(), {k: v[i : i + 1] for k, v in batch.items()}, rng)[0]
             for i in range(ROWS)
         ]
     assert_same(whole, jax.tree.map(lambda *g: sum(g), *rows))
-    assert float(sums.weight_K.sum()) == batch["decoder_loss_weights"].sum()
+    assert float(sums.weight) == batch["decoder_loss_weights"].sum()
 
 
 def test_counters_cover_the_batch():
@@ -128,7 +145,31 @@ def test_counters_cover_the_batch():
     np.testing.assert_array_equal(sums[0].row_stats, [16, 8, 0, 24])
     assert sums[0].encoder_tokens == 0
     assert sums[0].decoder_tokens == (batch["decoder_segment_ids"] > 0).sum()
-    assert sums[0].tasks.tokens_K.sum() == (batch["decoder_loss_weights"] > 0).sum()
+    assert sums[0].sums.tokens_K.sum() == (batch["decoder_loss_weights"] > 0).sum()
+
+
+def test_frozen_parameters_are_seen_and_stay():
+    """A step on one part of the parameters is the step on all of them, the rest held still."""
+    mesh = make_mesh(devices=jax.devices()[:1])
+    batch = jax.device_put(make_batch(), batch_sharding(mesh))
+    optimizer = AdamW(clip_norm=None).build({"layers": DECLARED["layers"]})
+    whole = AdamW(clip_norm=None).build(DECLARED)
+    with jax.set_mesh(mesh):
+        params = init()
+        trained, frozen = (
+            part_of(params, {"layers": DECLARED["layers"]}),
+            {"embedding": params["embedding"]},
+        )
+        settings = {"loss_fn": loss_of(forward), "schedule": Schedule(rate=0.05), "seed": 0}
+        state = new_state(trained, optimizer, frozen)
+        state, _ = train_step(state, batch, optimizer=optimizer, **settings)
+        other, _ = train_step(new_state(params, whole), batch, optimizer=whole, **settings)
+        assert_same(state.params["layers"], other.params["layers"])
+        assert_same(state.frozen, frozen)
+        assert "embedding" not in state.params and len(jax.tree.leaves(state.opt_state)) < len(
+            jax.tree.leaves(other.opt_state)
+        )
+        assert_same(merged(state.params, state.frozen)["embedding"], params["embedding"])
 
 
 def test_a_batch_without_targets_changes_nothing_but_the_step():
@@ -139,13 +180,13 @@ def test_a_batch_without_targets_changes_nothing_but_the_step():
 
 
 def test_randomness_is_a_function_of_seed_step_and_microbatch():
-    def noise(params, batch, key):
+    def noise(params, batch, rng):
         shape = (*batch["decoder_input_tokens"].shape, VOCABULARY)
-        return jax.random.normal(key, shape) + 0.0 * params["embedding"].sum()
+        return jax.random.normal(rng, shape) + 0.0 * params["embedding"].sum()
 
     def losses(seed, microbatches):
         _, sums = one_run(AdamW(), microbatches, steps=2, forward=noise, seed=seed)
-        return [float(s.tasks.cross_entropy_K.sum()) for s in sums]
+        return [float(s.sums.cross_entropy_K.sum()) for s in sums]
 
     first = losses(seed=0, microbatches=2)
     assert losses(seed=0, microbatches=2) == first

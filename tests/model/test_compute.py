@@ -1,4 +1,4 @@
-"""How a model computes: dtype, recomputation, dropout, shapes; and what a configuration refuses."""
+"""How a model computes: dtypes, recomputation, dropout, shapes; and what is refused."""
 
 import dataclasses
 
@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from flanmix.model import layers
+from flanmix.model.api import KERNELS, Compute
 from flanmix.model.decoder import DecoderConfig
+from flanmix.model.dropout import Site, dropout
+from flanmix.model.params import declarations, split
+from flanmix.model.scan import scan_layers
 from flanmix.model.t5 import T5Config
 from tests.model import tiny
 
@@ -19,27 +21,48 @@ CASES = {
 }
 
 
-def with_config(model, **changes):
-    """The same parameters under a changed configuration."""
-    config = dataclasses.replace(model.config, **changes)
-    abstract = jax.eval_shape(config.init, jax.random.key(0))
-    return jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(model))
+def residuals(config, compute, batch):
+    """Bytes that the forward keeps for the backward, parameters aside."""
+    model = tiny.abstract_model(config, compute)
+    batch = jax.tree.map(jnp.asarray, batch)
+    kept = jax.eval_shape(lambda model: jax.vjp(lambda m: tiny.loss(m, batch), model)[1], model)
+    size = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))  # noqa: E731
+    return size(kept) - size(model)
 
 
-@pytest.mark.parametrize("name, remat", [("t5", "full"), ("decoder", "dots")])
-def test_recomputing_changes_nothing(name, remat):
+@pytest.mark.parametrize("name, remat", [("t5", "full"), ("t5", "dots"), ("decoder", "dots")])
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_recomputing_changes_nothing(name, remat, kernels):
     config, batch = CASES[name]
-    model = tiny.model_of(config)
-    expected = tiny.loss_and_gradients(model, batch)
-    found = tiny.loss_and_gradients(with_config(model, remat=remat), batch)
-    tiny.assert_trees_close(found, expected, 1e-6)
+    expected = tiny.loss_and_gradients(tiny.model_of(config), batch)
+    model = tiny.model_of(config, Compute(remat=remat, kernels=kernels))
+    tiny.assert_trees_close(tiny.loss_and_gradients(model, batch), expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_the_backward_keeps_what_remat_says(name, kernels):
+    """More for none than for dots, which keeps the products with kernels, and least for full."""
+    config, batch = CASES[name]
+    none, dots, full = (
+        residuals(config, Compute(remat=remat, kernels=kernels), batch)
+        for remat in ("none", "dots", "full")
+    )
+    assert none > 1.1 * dots
+    rows, length = batch["decoder_segment_ids"].shape
+    heads = config.num_heads * config.head_dim
+    if name == "decoder":
+        queries, keys = heads, 2 * config.num_kv_heads * config.head_dim
+        kept = queries + keys + config.d_model + 2 * config.d_ff
+        assert dots - full == 4 * rows * length * config.num_layers * kept
+    assert dots > 1.5 * full
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_bfloat16_computes_near_f32(name):
     config, batch = CASES[name]
     model = tiny.model_of(config)
-    half = with_config(model, dtype="bfloat16")
+    half = tiny.model_of(config, Compute(dtype="bfloat16"))
     logits, expected = tiny.forward(half, batch), tiny.forward(model, batch)
     assert logits.dtype == jnp.float32
     assert not np.array_equal(logits, expected)
@@ -50,10 +73,10 @@ def test_bfloat16_computes_near_f32(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_dropout_is_a_function_of_its_key(name):
+def test_dropout_is_a_function_of_its_rng(name):
     config, batch = CASES[name]
-    model = with_config(tiny.model_of(config), dropout_rate=0.5)
-    run = jax.jit(lambda model, batch, key: model(batch, dropout_key=key))
+    model = tiny.model_of(dataclasses.replace(config, dropout_rate=0.5))
+    run = jax.jit(lambda model, batch, rng: model(batch, dropout_rng=rng))
     first, again, other = (run(model, batch, jax.random.key(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
@@ -62,17 +85,17 @@ def test_dropout_is_a_function_of_its_key(name):
 
 def test_dropout_keeps_the_mean_and_draws_for_each_layer_and_example():
     x = jnp.ones((64, 3, 256))
-    y = np.asarray(layers.dropout(x, jax.random.key(0), 0.25, site=0))
+    y = np.asarray(dropout(x, jax.random.key(0), 0.25, Site.ALONE))
     assert set(np.unique(y)) == {0.0, np.float32(1 / 0.75)}
     assert abs(y.mean() - 1) < 0.01
     np.testing.assert_array_equal(y[:, 0], y[:, 2])  # one draw for all positions
     assert not np.array_equal(y[0], y[1])
-    _, drawn = layers.scan_layers(
-        lambda layer, x, key: (x, layers.dropout(x, key, 0.5, site=0)),
+    _, drawn = scan_layers(
+        lambda layer, x, rng: (x, dropout(x, rng, 0.5, Site.ALONE)),
         jnp.ones((1, 1, 64)),
         None,
         4,
-        dropout_key=jax.random.key(0),
+        dropout_rng=jax.random.key(0),
     )
     assert len({layer.tobytes() for layer in np.asarray(drawn)}) == 4
 
@@ -89,13 +112,13 @@ def test_no_shape_is_promoted_by_accident(name):
 def test_parameters_are_matrices_in_layers(name):
     """So that an optimizer that factors second moments sees one matrix a layer."""
     config, _ = CASES[name]
-    _, parameters, rest = nnx.split(tiny.model_of(config), nnx.Param, ...)
-    assert not jax.tree.leaves(rest)
-    for path, leaf in jax.tree_util.tree_flatten_with_path(parameters)[0]:
+    model = tiny.abstract_model(config)
+    declared = jax.tree.leaves(declarations(model))
+    leaves = jax.tree_util.tree_leaves_with_path(split(model)[1])
+    for (path, leaf), declaration in zip(leaves, declared, strict=True):
         name = jax.tree_util.keystr(path)
-        stacked = any(part in name for part in ("'encoder'", "'decoder'", "'layers'"))
-        assert leaf.ndim - stacked == (1 if "norm" in name else 2), name
-        assert not stacked or leaf.shape[0] == 2, name
+        assert leaf.ndim - declaration.stacked == (1 if "norm" in name else 2), name
+        assert not declaration.stacked or leaf.shape[0] == 2, name
 
 
 def test_init_gives_logits_of_order_one():
@@ -109,14 +132,16 @@ def test_init_gives_logits_of_order_one():
     [
         (T5Config, "num_heads", 0),
         (T5Config, "dropout_rate", 1.0),
-        (T5Config, "dtype", "float16"),
         (T5Config, "mlp", "gelu"),
-        (T5Config, "remat", "some"),
         (T5Config, "num_buckets", 31),
         (DecoderConfig, "num_kv_heads", 3),
         (DecoderConfig, "positions", "absolute"),
         (DecoderConfig, "head_dim", 63),
         (DecoderConfig, "num_layers", 0),
+        (Compute, "dtype", "float16"),
+        (Compute, "param_dtype", "float64"),
+        (Compute, "remat", "some"),
+        (Compute, "kernels", "tpu"),
     ],
 )
 def test_a_configuration_names_the_field_and_its_value(kind, field, value):

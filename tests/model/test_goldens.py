@@ -5,7 +5,6 @@ compared as a padded batch, and packed into two rows.
 """
 
 import json
-import re
 from pathlib import Path
 
 import jax
@@ -14,16 +13,17 @@ import numpy as np
 import pytest
 
 from flanmix.model.decoder import DecoderConfig
-from flanmix.model.layers import relative_bucket
+from flanmix.model.params import merge, split
+from flanmix.model.positions import relative_bucket
 from flanmix.model.t5 import T5Config
-from tests.model.tiny import forward, lay_out, shift_right
+from tests.model.tiny import abstract_model, forward, lay_out, shift_right
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 
 def t5_names(relu: bool) -> dict[str, str]:
     """Our names of parameters -> theirs, where `{}` is a layer."""
-    names = {"embedding": "shared", "head": "lm_head"}
+    names = {"embedding/table": "shared", "head/kernel": "lm_head"}
     parts = {
         "encoder": {"attention": "0.SelfAttention", "mlp": "1.DenseReluDense"},
         "decoder": {
@@ -32,57 +32,58 @@ def t5_names(relu: bool) -> dict[str, str]:
             "mlp": "2.DenseReluDense",
         },
     }
-    for side, places in parts.items():
+    for side, parts_of_a_block in parts.items():
         table = "block.0.layer.0.SelfAttention.relative_attention_bias"
-        names[f"{side}_bias"] = f"{side}.{table}"
-        names[f"{side}_norm"] = f"{side}.final_layer_norm"
-        for part, place in places.items():
-            block = f"{side}.block.{{}}.layer.{place}"
+        names[f"{side}_bias/table"] = f"{side}.{table}"
+        names[f"{side}_norm/scale"] = f"{side}.final_layer_norm"
+        for part, theirs in parts_of_a_block.items():
+            block = f"{side}.block.{{}}.layer.{theirs}"
             norm = part.replace("cross_attention", "cross") + "_norm"
-            names[f"{side}.{norm}"] = f"{block.rpartition('.')[0]}.layer_norm"
-            leaves = dict(query="q", key="k", value="v", out="o")
+            names[f"{side}/{norm}/scale"] = f"{block.rpartition('.')[0]}.layer_norm"
+            kernels = dict(query="q", key="k", value="v", out="o")
             if part == "mlp":
-                leaves = dict(wi_0="wi" if relu else "wi_0", wi_1="wi_1", wo="wo")
-            names |= {f"{side}.{part}.{ours}": f"{block}.{leaf}" for ours, leaf in leaves.items()}
+                kernels = dict(wi_0="wi" if relu else "wi_0", wi_1="wi_1", wo="wo")
+            for ours, kernel in kernels.items():
+                names[f"{side}/{part}/{ours}/kernel"] = f"{block}.{kernel}"
     return names
 
 
 LLAMA_NAMES = {
-    "embedding": "model.embed_tokens",
-    "norm": "model.norm",
-    "head": "lm_head",
-    "layers.attention_norm": "model.layers.{}.input_layernorm",
-    "layers.query": "model.layers.{}.self_attn.q_proj",
-    "layers.key": "model.layers.{}.self_attn.k_proj",
-    "layers.value": "model.layers.{}.self_attn.v_proj",
-    "layers.out": "model.layers.{}.self_attn.o_proj",
-    "layers.mlp_norm": "model.layers.{}.post_attention_layernorm",
-    "layers.mlp.wi_0": "model.layers.{}.mlp.gate_proj",
-    "layers.mlp.wi_1": "model.layers.{}.mlp.up_proj",
-    "layers.mlp.wo": "model.layers.{}.mlp.down_proj",
+    "embedding/table": "model.embed_tokens",
+    "norm/scale": "model.norm",
+    "head/kernel": "lm_head",
+    "layers/attention_norm/scale": "model.layers.{}.input_layernorm",
+    "layers/query/kernel": "model.layers.{}.self_attn.q_proj",
+    "layers/key/kernel": "model.layers.{}.self_attn.k_proj",
+    "layers/value/kernel": "model.layers.{}.self_attn.v_proj",
+    "layers/out/kernel": "model.layers.{}.self_attn.o_proj",
+    "layers/mlp_norm/scale": "model.layers.{}.post_attention_layernorm",
+    "layers/mlp/wi_0/kernel": "model.layers.{}.mlp.gate_proj",
+    "layers/mlp/wi_1/kernel": "model.layers.{}.mlp.up_proj",
+    "layers/mlp/wo/kernel": "model.layers.{}.mlp.down_proj",
 }
 
 
 def load(config, weights, names):
     """Our model with their weights; kernels are transposed, layers stacked, and all are used."""
     used = set()
+    graph, abstract, _ = split(abstract_model(config))
 
     def fill(path, leaf):
-        ours = ".".join(re.findall(r"\w+", jax.tree_util.keystr(path))).removesuffix(".value")
+        ours = jax.tree_util.keystr(path, simple=True, separator="/")
         theirs = f"weights/{names[ours]}.weight"
         layers = [theirs.format(i) for i in range(leaf.shape[0])] if "{}" in theirs else [theirs]
         used.update(layers)
         arrays = [weights[name] for name in layers]
-        if arrays[0].ndim == 2 and "embed" not in ours and "bias" not in ours:
+        if ours.endswith("/kernel"):
             arrays = [array.T for array in arrays]
         array = np.stack(arrays) if "{}" in theirs else arrays[0]
         assert array.shape == leaf.shape, (ours, array.shape, leaf.shape)
         return jnp.asarray(array)
 
-    abstract = jax.eval_shape(config.init, jax.random.key(0))
-    model = jax.tree_util.tree_map_with_path(fill, abstract)
+    params = jax.tree.map_with_path(fill, abstract)
     assert used == {name for name in weights if name.startswith("weights/")}
-    return model
+    return merge(graph, params)
 
 
 def read(name: str):

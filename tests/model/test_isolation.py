@@ -21,7 +21,7 @@ def reach(model, batch, chosen_BT):
     def chosen_logits(model):
         return (model(batch) * chosen_BT[:, :, None]).sum()
 
-    return abs(jax.grad(chosen_logits)(model).embedding[...]).max(-1)
+    return abs(jax.grad(chosen_logits)(model).embedding.table[...]).max(-1)
 
 
 def tokens_of_their_own(batch, names):

@@ -19,12 +19,12 @@ DECODER = (
     tiny.decoder_batch(tiny.DECODER_PACKED[:2] * 4),
 )
 MESHES = [(T5, (8, 1, 1)), (T5, (1, 8, 1)), (T5, (2, 2, 2)), (T5, (1, 1, 8))]
-# On four devices the decoder's two key heads stay whole.
+# On four devices the decoder's two key heads are replicated.
 MESHES += [(DECODER, (2, 2, 2)), (DECODER, (1, 2, 4))]
 
 
 def place(mesh, config, batch):
-    """The test's parameters, partitioned as `init` partitions them, and the batch by rows."""
+    """The test's parameters, sharded as `init` shards them, and the batch by rows."""
     abstract = jax.eval_shape(config.init, jax.random.key(0))
     model = jax.device_put(tiny.model_of(config), shardings(abstract, mesh))
     return model, jax.device_put(batch, batch_sharding(mesh))
@@ -68,7 +68,7 @@ def test_decoding_on_a_mesh_equals_one_device(case):
 def test_init_and_dropout_do_not_depend_on_the_mesh():
     config, batch = tiny.decoder_config(dropout_rate=0.5), DECODER[1]
     init = jax.jit(config.init)
-    dropped = jax.jit(lambda model, batch: model(batch, dropout_key=jax.random.key(1)))
+    dropped = jax.jit(lambda model, batch: model(batch, dropout_rng=jax.random.key(1)))
     alone = init(jax.random.key(0))
     expected = dropped(alone, batch)
     mesh = make_mesh(2, 2, 2)

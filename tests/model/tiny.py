@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flanmix.model.api import Compute
 from flanmix.model.decoder import DecoderConfig
 from flanmix.model.t5 import T5Config
 
@@ -27,8 +28,12 @@ def decoder_config(**changes) -> DecoderConfig:
     return DecoderConfig(**{**base, "head_dim": 8, "num_layers": 2, **changes})
 
 
+def abstract_model(config, compute=Compute()):  # noqa: B008
+    return jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(0))
+
+
 @functools.cache
-def model_of(config):
+def model_of(config, compute=Compute()):  # noqa: B008
     """A model with drawn parameters, norms and biases too; without the compilation of `init`."""
     generator = np.random.default_rng(0)
 
@@ -36,14 +41,13 @@ def model_of(config):
         noise = generator.normal(size=leaf.shape).astype(np.float32)
         name = jax.tree_util.keystr(path)
         if "norm" in name:
-            return jnp.asarray(1 + 0.1 * noise)
+            return jnp.asarray(1 + 0.1 * noise, leaf.dtype)
         if "embedding" in name:
-            return jnp.asarray(noise)
+            return jnp.asarray(noise, leaf.dtype)
         scale = config.head_dim**-0.5 if "query" in name else 1
-        return jnp.asarray(noise * scale * leaf.shape[-2] ** -0.5)
+        return jnp.asarray(noise * scale * leaf.shape[-2] ** -0.5, leaf.dtype)
 
-    abstract = jax.eval_shape(config.init, jax.random.key(0))
-    return jax.tree_util.tree_map_with_path(draw, abstract)
+    return jax.tree_util.tree_map_with_path(draw, abstract_model(config, compute))
 
 
 @jax.jit

@@ -32,7 +32,8 @@ def test_a_card_is_read_whole(tmp_path: Path):
         ("{{premise}} Then", "{{answer}} Then", "template 0: its input shows"),
         ("inverted: true", "inverse: true", "template 2: key 'inverse' is unknown"),
         ("premise: text.premise", "answer: text.premise", "'answer' is reserved"),
-        ('{{jsonl: "."}}', '{{json: "."}}', "source is"),
+        ('{{jsonl: "."}}', "jsonl", "source is 'jsonl': write the kind and its location"),
+        ('{{jsonl: "."}}', "{{jsonl: [a]}}", "source is"),
         ("metrics: [accuracy]", "metrics: []", "metrics is empty"),
         ("metrics: [accuracy]", "metrics: [", "not YAML"),
         ("name: {name}", "name: other", "it must be the file's"),
@@ -92,3 +93,25 @@ def test_a_like_that_leads_nowhere_is_said(tmp_path: Path, like: str, message: s
     path = write_card(tmp_path, "mine/nli/other", f"name: other\nlike: {like}\n")
     with pytest.raises(UserError, match=message):
         load_card(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rationale: 3", "rationale is 3: it must be a path"),
+        ("weight: []", "weight is"),
+        ("messages: ''", "messages is ''"),
+        ("metadata: url", "metadata is 'url'"),
+        ("metadata: {a: 3}", "metadata: 'a': 3 must be texts"),
+    ],
+)
+def test_paths_are_texts(tmp_path: Path, line: str, message: str):
+    path = write_card(tmp_path, "mine/nli/toy", CARD.format(name="toy") + line)
+    with pytest.raises(UserError, match=message):
+        load_card(path)
+
+
+def test_metadata_as_a_list_is_named_by_its_paths(tmp_path: Path):
+    text = CARD.format(name="toy") + "metadata: [url, source.year]"
+    task = load_card(write_card(tmp_path, "mine/nli/toy", text))
+    assert task.metadata == {"url": "url", "source.year": "source.year"}

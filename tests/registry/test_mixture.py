@@ -4,14 +4,35 @@ from pathlib import Path
 
 import pytest
 
-from flanmix.data.canonical import canonicalize
-from flanmix.data.render import render
 from flanmix.errors import UserError
 from flanmix.registry.catalogue import Catalogue
-from flanmix.registry.mixture import Mixture, MixtureSpec, resolve
+from flanmix.registry.mixture import Mixture, MixtureSpec, mixture_keys, resolve
 from tests.registry.cards import write_card
 
-ROW = {"text": {"premise": "It rained."}, "hypothesis": "The street is wet.", "label": 0}
+CHANGE = """
+from dataclasses import replace
+
+def first(mixture, argument):
+    return replace(mixture, tasks=mixture.tasks[: int(argument or 9)])
+
+def doubled(mixture, argument):
+    return replace(mixture, tasks=tuple(replace(t, rate=2 * t.rate) for t in mixture.tasks))
+
+def number(mixture, argument):
+    return 7
+
+def nothing(mixture, argument):
+    return mixture.only(lambda task: False)
+
+def twice(mixture, argument):
+    return replace(mixture, tasks=mixture.tasks * 2)
+
+def negative(mixture, argument):
+    return replace(mixture, tasks=tuple(replace(t, rate=-1.0) for t in mixture.tasks))
+
+def untold(mixture, argument):
+    return replace(mixture, tasks=tuple(replace(t, templates=(7,)) for t in mixture.tasks))
+"""
 COUNTS = {"one": 10_000, "two": 1_000, "three": 100}
 
 
@@ -24,12 +45,12 @@ def catalogue(tmp_path: Path) -> Catalogue:
         "outer: {tasks: [pair, three], rate: equal, rates: {pair: 2}}\n"
         "loop: {tasks: [pool]}\npool: {tasks: [loop]}\n"
         "few: {tasks: [three], templates: [0, 2], few_shot: 2, few_shot_share: 0.5}\n"
-        "some: {tasks: [mine], varies: first_tasks}\n"
-        "begin: {tasks: [two, pair, three], varies: first_members}\n"
-        "worded: {tasks: [mine], templates: 2, varies: templates}\n"
-        "bare: {tasks: [mine/nli], wording: plain}\n"
-        "named: {tasks: [one], wording: name}\n"
+        "some: {tasks: [mine], transform: change.py:first}\n"
+        "both: {tasks: [some, three], rates: {some: 6}, transform: change.py:doubled}\n"
+        "self: {tasks: [mine], without: [self], transform: change.py:first}\n"
+        "worded: {tasks: [mine], templates: 2}\n"
     )
+    (tmp_path / "mine" / "change.py").write_text(CHANGE)
     return Catalogue([tmp_path])
 
 
@@ -88,49 +109,71 @@ def test_values_out_of_range_are_refused(values: dict):
         MixtureSpec(**{"name": "m", "tasks": ("a",), **values})
 
 
-def test_a_number_behind_the_name_is_the_varied_part(catalogue: Catalogue):
-    grown = [set(rates(catalogue, catalogue.mixture(f"some:{n}"))) for n in (1, 2, 3, 4)]
-    assert [len(names) for names in grown] == [1, 2, 3, 3]
-    assert grown[0] < grown[1] < grown[2] == set(COUNTS)
-    assert all(catalogue.expand(f"some:{n}") == sorted(grown[n - 1]) for n in (1, 2, 3))
-    assert rates(catalogue, catalogue.mixture("some")) == rates(
-        catalogue, MixtureSpec("m", ("mine",))
+def test_a_transform_is_applied_to_the_resolved_mixture(catalogue: Catalogue):
+    assert rates(catalogue, catalogue.mixture("some")) == {"one": 3000, "two": 1000, "three": 100}
+    assert rates(catalogue, catalogue.mixture("some:2")) == {"one": 3000, "three": 100}
+    assert catalogue.expand("some:1") == ["one"]
+    assert resolve(catalogue.mixture("some:2"), catalogue, lambda task: 1).name == "some:2"
+
+
+def test_a_member_mixture_is_transformed_before_it_is_mixed(catalogue: Catalogue):
+    share = 2 * 6 / 4100
+    assert rates(catalogue, catalogue.mixture("both")) == pytest.approx(
+        {"one": 3000 * share, "two": 1000 * share, "three": 100 * share + 2 * 100}
     )
-    assert set(rates(catalogue, catalogue.mixture("begin:1"))) == {"two"}
-    assert set(rates(catalogue, catalogue.mixture("begin:2"))) == {"one", "two"}
-    assert catalogue.expand("begin:2") == ["one", "two"]
+    inner = MixtureSpec("m", ("some:1", "three"), rates={"some:1": 5})
+    assert rates(catalogue, inner) == {"one": 5, "three": 100}
 
-    def templates(name: str) -> set[tuple[int, ...]]:
-        resolved = resolve(catalogue.mixture(name), catalogue, lambda spec: 1)
-        return {task.templates for task in resolved.tasks}
 
-    assert (templates("worded"), templates("worded:1")) == ({(0, 1)}, {(0,)})
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("change.py:frist", "has no function 'frist'; did you mean 'first'"),
+        ("gone.py:first", "gone.py is missing"),
+        ("first", "is no function: write file.py:function"),
+        ("change.py:number", "returns a int, not a Mixture"),
+        ("change.py:nothing", "leaves no task"),
+        ("change.py:twice", "returns a task twice"),
+        ("change.py:negative", "gives 'one' the rate -1.0"),
+        ("change.py:untold", r"gives 'one' templates \[7\]"),
+    ],
+)
+def test_a_transform_that_fails_is_one_line(catalogue: Catalogue, function: str, message: str):
+    folder = catalogue.mixture("some").folder
+    mixture = MixtureSpec("m", ("mine",), transform=function, folder=folder)
+    with pytest.raises(UserError, match=rf"^mixture 'm'.*{message}") as caught:
+        rates(catalogue, mixture)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"mixture 'some:x': change\.py:first fails: ValueError"):
+        catalogue.expand("some:x")
+
+
+def test_the_first_templates_by_a_number(catalogue: Catalogue):
+    resolved = resolve(catalogue.mixture("worded"), catalogue, lambda spec: 1)
+    assert {task.templates for task in resolved.tasks} == {(0, 1)}
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pair:2", "takes no number"),
-        ("some:0", "'0' is no number from 1 for its first_tasks"),
-        ("some:²", "is no number"),
-        ("some:", "is no number"),
+        ("pair:2", "':2' is for a transform, and the mixture has no key 'transform'"),
+        ("pair:", "has no key 'transform'"),
         ("smoe:1", "did you mean 'some'"),
     ],
 )
-def test_a_wrong_number_is_said(catalogue: Catalogue, name: str, message: str):
+def test_an_argument_without_a_transform_is_said(catalogue: Catalogue, name: str, message: str):
     with pytest.raises(UserError, match=message):
         catalogue.mixture(name)
 
 
-def test_tasks_without_instructions(catalogue: Catalogue):
-    record = canonicalize(catalogue.task("one"), ROW, "train-0")[0]
-    said = {}
-    for name in ("bare", "named"):
-        resolved = resolve(catalogue.mixture(name), catalogue, lambda spec: 1)
-        task = next(task for task in resolved.tasks if task.spec.name == "one")
-        assert task.templates == (0,)
-        assert task.spec.data_fingerprint() == catalogue.task("one").data_fingerprint()
-        said[name] = render(task.spec, record, 0)
-    assert said["bare"].inputs == "It rained.\nThe street is wet."
-    assert said["named"].inputs == "[nli: one]\nIt rained.\nThe street is wet."
-    assert {pair.targets for pair in said.values()} == {"yes"}
+def test_a_transformed_mixture_that_holds_itself(catalogue: Catalogue):
+    for look in (catalogue.expand, lambda name: rates(catalogue, catalogue.mixture(name))):
+        with pytest.raises(UserError, match="holds itself"):
+            look("self")
+
+
+def test_the_keys_of_a_mixture_are_the_fields_of_its_dataclass():
+    assert mixture_keys() == [
+        *("tasks", "without", "rate", "cap", "temperature", "rates", "templates"),
+        *("few_shot", "few_shot_share", "loss_weights", "transform"),
+    ]

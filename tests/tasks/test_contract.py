@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flanmix.audit.lint import lint_card
+from flanmix.audit.lint import lint_entry
 from flanmix.data.canonical import canonicalize
 from flanmix.data.render import render
 from flanmix.registry.catalogue import Catalogue
@@ -40,7 +40,7 @@ def test_a_card_has_ten_templates_at_most_three_inverted(name: str):
 
 @pytest.mark.parametrize("name", CATALOGUE.names())
 def test_check_finds_nothing_in_a_card(name: str):
-    assert lint_card(CATALOGUE.paths[name], expected=10) == []
+    assert lint_entry(CATALOGUE.entries[name], expected=10) == []
 
 
 @pytest.mark.parametrize("name", CATALOGUE.names())

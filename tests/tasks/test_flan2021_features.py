@@ -18,10 +18,9 @@ pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed")
 
 from flanmix.data.canonical import canonicalize
 from flanmix.data.render import eligible_templates, render
-from flanmix.data.sources.seqio_bridge import import_seqio, plain
-from flanmix.evaluate.metrics import score
+from flanmix.data.sources.quiet_tensorflow import import_seqio, plain
+from flanmix.evaluate.metrics import primary_key, score
 from flanmix.registry.catalogue import Catalogue
-from flanmix.registry.metric_names import primary_key
 from flanmix.registry.paths import tasks_root
 from flanmix.registry.record import Record
 

@@ -13,9 +13,8 @@ pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed")
 
 from flanmix.data.render import eligible_templates, render
 from flanmix.data.sources.records import canonical_records
-from flanmix.evaluate.metrics import score
+from flanmix.evaluate.metrics import primary_key, score
 from flanmix.registry.catalogue import Catalogue
-from flanmix.registry.metric_names import primary_key
 from flanmix.registry.paths import tasks_root
 from flanmix.registry.record import Record
 

@@ -32,7 +32,7 @@ def specs() -> list[TaskSpec]:
 @functools.cache
 def records(name: str, split: str) -> list[Record]:
     spec = CATALOGUE.task(name)
-    source = load_function(spec.folder, spec.source.location, name)
+    source = load_function(spec.folder, spec.source.location, f"task '{name}'")
     raws = enumerate(source(spec.splits[split]))
     return [r for i, raw in raws for r in canonicalize(spec, raw, f"{split}-{i}")]
 

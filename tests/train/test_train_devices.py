@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from flanmix.learn.loss import LossConfig
+from flanmix.learn.loss import CrossEntropy
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
+from flanmix.model.api import Compute
 from flanmix.model.sharding import batch_sharding, make_mesh
-from flanmix.train.settings import Run
-from flanmix.train.train import build_learner
+from flanmix.train.learner import build_learner
+from flanmix.train.settings import TrainConfig
 from tests.model import tiny
 
 ROWS = 4  # of each kind of row
@@ -20,17 +21,8 @@ DECODER = (
     tiny.decoder_config(prefix=True, positions="relative"),
     tiny.decoder_batch(tiny.DECODER_PACKED[:2] * ROWS),
 )
-RUN = Run(
-    run_dir="unused",
-    store="unused",
-    mixture="unused",
-    steps=2,
-    batch_size=2 * ROWS,
-    inputs_length=9,
-    targets_length=7,
-    model=T5[0],
-    schedule=Schedule(rate=0.05),
-    loss=LossConfig(z_loss=1e-3, label_smoothing=0.1),
+TRAIN = TrainConfig(
+    steps=2, schedule=Schedule(rate=0.05), loss=CrossEntropy(z_loss=1e-3, label_smoothing=0.1)
 )
 
 
@@ -45,15 +37,15 @@ def with_tasks(batch):
     }
 
 
-def two_steps(run, batch, mesh):
+def two_steps(config, train, batch, mesh):
     """Parameters, optimizer's state and sums of two steps from scratch."""
     with jax.set_mesh(mesh):
-        learner = build_learner(run, type("Three", (), {"tasks": (0, 1, 2)}))
+        learner = build_learner(config, Compute(), train, num_tasks=3)
         state, sums = learner.init(), []
         placed = jax.device_put(with_tasks(batch), batch_sharding(mesh))
         for _ in range(2):
-            state, told = learner.step(state, placed)
-            sums.append(told)
+            state, metrics = learner.step(state, placed)
+            sums.append(metrics)
         assert learner.step._cache_size() == 1, "the state's types changed between steps"
         return jax.device_get((state, sums))
 
@@ -64,8 +56,8 @@ def assert_close(a, b):
 
 def test_microbatches_of_packed_rows_are_one_batch():
     mesh = make_mesh(devices=jax.devices()[:1])
-    one = two_steps(RUN, T5[1], mesh)
-    assert_close(two_steps(replace(RUN, microbatches=4), T5[1], mesh), one)
+    one = two_steps(T5[0], TRAIN, T5[1], mesh)
+    assert_close(two_steps(T5[0], replace(TRAIN, microbatches=4), T5[1], mesh), one)
 
 
 @pytest.mark.multidevice
@@ -82,6 +74,7 @@ def test_eight_devices_with_microbatches_are_one_without(kind, optimizer, shape)
     if len(jax.devices()) < 8:
         pytest.skip("needs 8 devices")
     config, batch = kind
-    run = replace(RUN, model=config, optimizer=optimizer)
-    one = two_steps(run, batch, make_mesh(devices=jax.devices()[:1]))
-    assert_close(two_steps(replace(run, microbatches=2), batch, make_mesh(*shape)), one)
+    train = replace(TRAIN, optimizer=optimizer)
+    one = two_steps(config, train, batch, make_mesh(devices=jax.devices()[:1]))
+    split = replace(train, microbatches=2)
+    assert_close(two_steps(config, split, batch, make_mesh(*shape)), one)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from flanmix.learn.checkpoint import saved_steps
+from flanmix.learn.integrity import saved_steps
 
 STEPS = ("STEPS=24", "CHECKPOINT_EVERY=3")
 
@@ -100,7 +100,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(straight, workpl
     assert run.process.returncode == 2, err[-2000:]
     last = err.splitlines()[-1]
     assert last.startswith("flanmix: the checkpoint of step") and "File too large" in last
-    assert f"the checkpoint of step {good} is whole" in last
+    assert f"that of step {good} is complete" in last
     assert "Traceback" not in err
     assert saved_steps(checkpoints) == [good]
     assert not list(checkpoints.glob("*tmp*"))

@@ -11,8 +11,8 @@ from flanmix import cli, console
 from flanmix.data.store.store import Store
 from flanmix.registry.card import load_card
 from flanmix.registry.record import Record
+from tests.pages.reader import Page
 from tests.registry.cards import CARD, write_card
-from tests.verbs.test_mixture import Page
 
 LONG = "one day a fox came to a wide river and asked the old ferryman to take it across"
 SPLITS = {
@@ -106,10 +106,8 @@ def test_the_text_and_the_page(
     assert ["fox", "test", "3", "1", "33.33", "1", "33.33", "1", "33.33"] in lines
     shown = ["fox", "fox", "1", "33.33", "1", "33.33", "1", "33.33", "18", "test-2", "train-0"]
     assert [*shown, *LONG.split()[:12], "..."] in lines
-    page = Page()
-    page.feed(path.read_text())
-    assert page.open == []
-    assert {"Against tested", "1 (33.33%)", LONG, "18 words of test-2 and train-0"} <= {*page.text}
+    page = Page(path.read_text())
+    assert {"Against tested", "1 (33.33%)", LONG, "18 words of test-2 and train-0"} <= {*page.texts}
     assert cli.main(["mixture", "both", "--store", store, "--html", str(path)]) == 0
     assert "Against" not in path.read_text()
 

@@ -10,7 +10,7 @@ import pytest
 
 from flanmix import cli
 from flanmix.data.store.store import Store
-from flanmix.evaluate.evaluator import evaluate, plan
+from flanmix.evaluate.evaluator import eval_tasks, evaluate
 from flanmix.pages.text import scores_text
 from flanmix.registry.card import load_card
 from flanmix.registry.record import Record
@@ -189,7 +189,7 @@ def test_mistakes_are_one_line(trained, verb):
 
 def test_scores_are_shown_as_a_table(tmp_path):
     store = prepare(tmp_path)
-    tasks = plan({"all": mixture("all", ["own", "several"])}, trained={"several": "sums"})
+    tasks = eval_tasks({"all": mixture("all", ["own", "several"])}, trained={"several": "sums"})
     text = scores_text(evaluate(Oracle(wrong=[1]), tasks, store))
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
     assert lines["own"][1:5] == ["choosing", "accuracy", "66.67", "50"]

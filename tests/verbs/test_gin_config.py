@@ -33,11 +33,14 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_files_bindings_and_defaults_meet():
-    run = load("T5Config.d_ff=96", "RUN_DIR='/b c'", "Run.optimizer=@AdamW()", "AdamW.b1=0.8")
-    assert (run.run_dir, run.steps, run.seed, run.streams) == ("/b c", 3, 0, None)
+    run = load(
+        "T5Config.d_ff=96", "RUN_DIR='/b c'", "TrainConfig.optimizer=@AdamW()", "AdamW.b1=0.8"
+    )
+    assert (run.run_dir, run.train.steps, run.data.seed, run.data.streams) == ("/b c", 3, 0, None)
+    assert run.train.seed == load("SEED=4").data.seed - 4 == 0
     assert (run.model.d_model, run.model.d_ff) == (128, 96)
-    assert run.optimizer == AdamW(b1=0.8)
-    assert run.loss.z_loss == 1e-4
+    assert run.train.optimizer == AdamW(b1=0.8)
+    assert run.train.loss.z_loss == 1e-4
 
 
 def test_the_order_of_files_does_not_matter():
@@ -51,11 +54,15 @@ def test_the_order_of_files_does_not_matter():
         (["T5Config.d_modl=3"], "gin name 'T5Config.d_modl' is unknown; did you mean 'd_model'?"),
         (["T5Confg.d_model=3"], "gin name 'T5Confg' is unknown; did you mean 'T5Config'?"),
         (["MODEL=@T5Cofig()"], "gin name 'T5Cofig' is unknown; did you mean 'T5Config'?"),
+        (["Run.steps=3"], "gin name 'Run.steps' is unknown; it is 'TrainConfig.steps'"),
+        (["T5Config.dtype=bfloat16"], "'T5Config.dtype' is unknown; it is 'Compute.dtype'"),
+        (["LossConfig.z_loss=0.1"], "'LossConfig' is unknown; it is 'CrossEntropy' now"),
         (["STEPS=%STOPS"], "no value for STOPS"),
         (["STEPS=abc"], "STEPS is 'abc': must be of type int"),
         (["SEED=True"], "SEED is True: must be of type int"),
         (["STEPS=-1"], "STEPS is -1: must not be negative"),
-        (["Run.microbatches=0"], "Run.microbatches is 0: must be at least 1"),
+        (["MICROBATCHES=0"], "MICROBATCHES is 0: must be at least 1"),
+        (["CheckpointConfig.keep_last=0"], "CheckpointConfig.keep_last is 0: must be at least 1"),
         (["Schedule.kind=cosin"], "Schedule.kind is 'cosin': must be one of"),
         (["T5Config.d_model='x'"], "T5Config: "),
         (["Evaluation.examples=0"], "Evaluation.examples is 0"),
@@ -81,9 +88,9 @@ def test_files_are_looked_up_here_then_in_the_search_paths_then_in_flanmix(tmp_p
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine.gin").write_text("include 'gin/runs/instruct.gin'\nSEED = 1\n")
     (tmp_path / "top.gin").write_text("include 'mine.gin'\ninclude 'gin/models/t5_tiny.gin'\n")
-    assert load(files=["top.gin"], search=[f"nowhere,{tmp_path / 'a'}"]).seed == 1
+    assert load(files=["top.gin"], search=[f"nowhere,{tmp_path / 'a'}"]).data.seed == 1
     (tmp_path / "mine.gin").write_text("include 'gin/runs/instruct.gin'\nSEED = 2\n")
-    assert load(files=["top.gin"], search=[str(tmp_path / "a")]).seed == 2
+    assert load(files=["top.gin"], search=[str(tmp_path / "a")]).data.seed == 2
     with pytest.raises(UserError, match=r"no gin file 'gin/runs/instrct.gin' .* did you mean"):
         load(files=["gin/runs/instrct.gin"])
     (tmp_path / "bad.gin").write_text("include 'gin/runs/instrct.gin'\n")
@@ -103,10 +110,11 @@ def test_a_mistake_in_a_file_is_placed(tmp_path):
 def test_what_was_used_makes_the_same_run_and_still_yields_to_bindings(tmp_path):
     run = load("Evaluation.groups={'a': 'pocket'}", "MODEL=@DecoderConfig()")
     text = configuration.operative()
-    assert configuration.from_text(text) == run
     (tmp_path / "config.gin").write_text(text)
+    assert configuration.load(["config.gin"], [], []) == run
     again = configuration.load(["config.gin"], ["DecoderConfig.d_model=72", "STEPS=9"], [])
-    assert again.model.d_model == 72 and again.steps == 9 and again.store == run.store
+    assert again.model.d_model == 72 and again.train.steps == 9
+    assert again.data.store == run.data.store
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from flanmix import cli
 from flanmix.data.vocabulary import load_vocabulary
+from tests.pages.reader import Page
 from tests.verbs.collection import make_records, make_rows, store_task, write_task
 
 SIZES = {"small": 10, "middle": 30, "large": 100}
@@ -109,7 +109,7 @@ def test_what_is_not_trained_on_is_named_and_has_no_share(
     page = tmp_path / "card.html"
     argv = ["mixture", "odd", "--store", str(tmp_path / "store"), "--html", str(page)]
     assert cli.main(argv) == 0
-    assert "not on the card: later; flanmix prepare odd" in capsys.readouterr().err
+    assert "not on the card: later; run: flanmix prepare odd" in capsys.readouterr().err
     assert "Not prepared, and not in these figures: later." in page.read_text()
     assert "Without a training split: judge." in page.read_text()
     assert cli.main(["mixture", "judge"]) == 2
@@ -127,38 +127,12 @@ def test_without_a_store(root: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert len(lines) == 5
 
 
-class Page(HTMLParser):
-    """Follows tags: what is opened is closed, and nothing is fetched from elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag not in ("script", "link", "img", "iframe")
-        assert not {"src", "href"} & {name for name, _ in attrs}
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data.strip())
-
-
 def test_the_page(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "card.html"
     card(capsys, tmp_path, "<b>", "--html", str(path))
-    text = path.read_text()
-    page = Page()
-    page.feed(text)
-    assert page.open == []
-    assert "Mixture <b>" in page.text
-    assert set(SIZES) <= set(page.text)
-    assert "url(" not in text
-    assert 'name="viewport"' in text
+    page = Page(path.read_text())
+    assert "Mixture <b>" in page.texts
+    assert set(SIZES) <= set(page.texts)
 
 
 @pytest.mark.parametrize(

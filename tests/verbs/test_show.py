@@ -90,7 +90,7 @@ def test_control_characters_are_shown(root: Path, capsys: pytest.CaptureFixture[
         (["toi"], "task 'toi' is unknown; did you mean 'toy'?"),
         (["toy", "--split", "validation"], "has no split 'validation': it has train, test"),
         (["toy", "--template", "3"], "has no template 3: they count from 0 to 2"),
-        (["toy", "--store", "/nowhere"], "is not in store /nowhere"),
+        (["toy", "--store", "/nowhere"], "store /nowhere is no folder"),
         (["toy", "--tokens", "--vocabulary", "/no.model"], "vocabulary '/no.model'"),
         (["slow"], "flanmix prepare slow --store DIR"),
     ],

@@ -1,1 +1,3 @@
-"""Where raw records come from: files, Python functions, TFDS, SeqIO."""
+"""Where raw records come from: one file a kind of source, each in the table `api.SOURCES`."""
+
+from flanmix.data.sources import files, python, seqio, tfds  # noqa: F401  each registers its kinds

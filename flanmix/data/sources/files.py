@@ -7,6 +7,10 @@ r"""Rows of JSONL, TSV and CSV files, each with the number of its line.
 JSONL holds one object a line. CSV is read with Python's csv module. TSV is plain: a tab ends a
 field, a line break ends a row, quotes are text. Files are UTF-8; blank lines hold no record.
 Whatever else does not fit is one line that names the file and the line.
+
+A card's `source: {jsonl: folder}` is looked up beside the card and then in `data_dir`; a split
+expression is a file's name with an optional slice. TSV and CSV take `columns`, a list of names, for
+files without a header line.
 """
 
 import csv
@@ -16,12 +20,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from flanmix.data.sources.api import Located, register_source
+from flanmix.data.sources.slices import Warn, parse_split, sliced
 from flanmix.errors import UserError
+from flanmix.registry.task import TaskSpec
 
 Row = tuple[int, dict[str, Any]]
 
 
-def rows(path: Path, kind: str, columns: Sequence[str] = ()) -> Iterator[Row]:
+def file_rows(path: Path, kind: str, columns: Sequence[str] = ()) -> Iterator[Row]:
     """Yields (line number, raw record) of a file.
 
     Args:
@@ -91,3 +98,78 @@ def _csv(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num}: not CSV: {error}") from None
+
+
+class FileSource:
+    """Files of one kind, beside the card or in `data_dir`.
+
+    Args:
+        kind: `jsonl`, `tsv` or `csv`.
+    """
+
+    cheap = True
+    own_splits = True
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self.settings = () if kind == "jsonl" else ("columns",)
+
+    def files(self, task: TaskSpec, data_dir: str | Path | None) -> dict[str, Path]:
+        """The files that the card's splits name and that are there."""
+        found = {}
+        for expression in filter(None, task.splits.values()):
+            for part in parse_split(expression):
+                if (path := _find(task, part.name, data_dir)) is not None:
+                    found[part.name] = path
+        return found
+
+    def rows(
+        self,
+        task: TaskSpec,
+        split: str,
+        expression: str,
+        *,
+        data_dir: str | Path | None,
+        warn: Warn,
+    ) -> Iterator[Located]:
+        """Yields the rows of the files that `expression` names, sliced."""
+        return sliced(lambda name: self._located(task, name, data_dir), expression, warn)
+
+    def _located(self, task: TaskSpec, name: str, data_dir: str | Path | None) -> Iterator[Located]:
+        path = _find(task, name, data_dir)
+        if path is None:
+            folders = [
+                str(Path(folder) / task.source.location)
+                for folder in (task.folder, data_dir)
+                if folder
+            ]
+            hint = "" if data_dir else "; put it there or give --data_dir"
+            raise UserError(
+                f"task '{task.name}': file {name} is missing from {' and '.join(folders)}{hint}"
+            )
+        for line, row in file_rows(path, self._kind, _columns(task)):
+            yield f"{path} line {line}", row
+
+
+def _find(task: TaskSpec, name: str, data_dir: str | Path | None) -> Path | None:
+    for folder in (task.folder, data_dir):
+        if folder is not None:
+            path = Path(folder) / task.source.location / name
+            if path.is_file():
+                return path
+    return None
+
+
+def _columns(task: TaskSpec) -> Sequence[str]:
+    columns = task.source.settings.get("columns", ())
+    if not isinstance(columns, list | tuple) or not all(isinstance(c, str) for c in columns):
+        raise UserError(
+            f"task '{task.name}': columns is {columns!r}: it must be a list of texts; quote yes, "
+            "no and numbers"
+        )
+    return columns
+
+
+register_source("jsonl", FileSource("jsonl"))
+register_source("tsv", FileSource("tsv"))
+register_source("csv", FileSource("csv"))

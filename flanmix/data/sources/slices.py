@@ -109,7 +109,7 @@ def clamped_expression(expression: str, count: Callable[[str], int | None], warn
         expression: a split expression; one that is not understood here (TFDS has more forms, such
             as shards) comes back as it is.
         count: rows of a split by its name, or None if unknown.
-        warn: is told, in one line, of each slice that was clamped.
+        warn: callback for each slice that was clamped, a line.
     """
     try:
         parts = parse_split(expression)
@@ -134,7 +134,7 @@ def sliced(rows: Callable[[str], Iterable[Row]], expression: str, warn: Warn) ->
         rows: makes a fresh iterable of all rows of a name; called a second time to count them
             where a bound counts from the end.
         expression: the split expression.
-        warn: is told, in one line, of each slice that was clamped.
+        warn: callback for each slice that was clamped, a line.
 
     Raises:
         ValueError: for a malformed expression.

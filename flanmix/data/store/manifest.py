@@ -1,12 +1,14 @@
 """What a prepared task's folder says of itself: `manifest.json`.
 
-    {"format": 1, "task": "rte", "task_version": 1, "data_fingerprint": "6b1f...", "limit": null,
+    {"format": 2, "task": "rte", "task_version": 1, "data_fingerprint": "6b1f...", "limit": null,
      "sources": {"train.jsonl": {"bytes": 812, "modified": 17.., "sha256": "..."}},
      "splits": {"train": {"file": "train.array_record", "records": 2290, "bytes": 393216,
                           "sha256": "..."}}}
 
 `sources` are the files that the records came from, as far as they are known: a task whose source
-has changed is prepared again. `limit` is the cap that cut a split, or null if nothing was cut.
+has changed is prepared again. `limit` is the cap that truncated a split, or null if none was.
+`format` is that of the records too (`registry/record.py`); a store of an earlier one is prepared
+again.
 """
 
 import hashlib
@@ -17,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from flanmix.errors import UserError
+from flanmix.registry.hints import prepare_hint
 
-FORMAT = 1
+FORMAT = 2  # in 1 a record was a list of id, fields, answers and options
 NAME = "manifest.json"
 
 
@@ -69,15 +72,16 @@ class Manifest:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} can't be read: {error}; {way_out(folder)}") from None
+            raise UserError(f"{path} can't be read: {error}; {damage_hint(folder)}") from None
         try:
             values = json.loads(text)
             version = values.pop("format")
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path} is corrupt; {way_out(folder)}") from None
+            raise UserError(f"{path} is corrupt; {damage_hint(folder)}") from None
         if version != FORMAT:
             raise UserError(
-                f"{path} has format {version}, this flanmix reads {FORMAT}; {way_out(folder)}"
+                f"{folder} was prepared by another version of flanmix (format {version}, this one "
+                f"reads {FORMAT}): {prepare_hint(folder.name, folder.parent)}"
             )
         return cls._from_values(values, path)
 
@@ -88,13 +92,12 @@ class Manifest:
             values["sources"] = {k: SourceFile(**v) for k, v in values["sources"].items()}
             return cls(**values)
         except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{path} is corrupt; {way_out(path.parent)}") from None
+            raise UserError(f"{path} is corrupt; {damage_hint(path.parent)}") from None
 
 
-def way_out(folder: Path) -> str:
+def damage_hint(folder: Path) -> str:
     """What to do about a damaged task folder."""
-    task, store = folder.name, folder.parent
-    return f"delete {folder} and run: flanmix prepare {task} --store {store}"
+    return f"delete {folder} and {prepare_hint(folder.name, folder.parent)}"
 
 
 def sha256(path: Path) -> str:

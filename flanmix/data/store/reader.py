@@ -1,6 +1,6 @@
 """Random access to one split of a prepared task.
 
-    reader = store.open(spec, "train")
+    reader = store.open(task, "train")
     len(reader)              -> 2290
     reader[17]               -> Record("train-17", ...)
     reader[[17, 3, 17]] as reader.__getitems__([17, 3, 17]) -> three records, in that order
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordReader
 
-from flanmix.data.store.manifest import way_out
+from flanmix.data.store.manifest import damage_hint
 from flanmix.errors import UserError
 from flanmix.registry.record import Record
 
@@ -110,7 +110,7 @@ class RecordReader:
 
     def _corrupt(self, error: Exception) -> UserError:
         reason = str(error).split(";")[0][:200] or type(error).__name__
-        return UserError(f"{self.path} is corrupt ({reason}); {way_out(self.path.parent)}")
+        return UserError(f"{self.path} is corrupt ({reason}); {damage_hint(self.path.parent)}")
 
     def _number(self, index: int) -> int:
         number = int(index)

@@ -5,15 +5,15 @@
     STORE/rte/validation.array_record
 
     store = Store("store")
-    with store.preparing(spec) as writing:          # all splits of a task, or nothing
+    with store.preparing(task) as writing:          # all splits of a task, or nothing
         writing.write("train", records)
-    store.count(spec, "train")                      -> 2290
-    store.open(spec, "train")[17]                   -> Record("train-17", ...)
+    store.count(task, "train")                      -> 2290
+    store.open(task, "train")[17]                   -> Record("train-17", ...)
 
-A task becomes visible whole: its files are written into a folder under `STORE/.partial`, synced,
-and renamed. What a killed run leaves there is swept up by the next one. Every access compares the
-card's data fingerprint with the store's, and every `open` the file's size; `verify` also compares
-hashes and reads each record. Reading imports neither TensorFlow nor JAX.
+A task becomes visible all at once: its files are written into a folder under `STORE/.partial`,
+synced, and renamed. What a killed run leaves there is removed by the next one. Every access
+compares the card's data fingerprint with the store's, and every `open` the file's size; `verify`
+also compares hashes and reads each record. Reading imports neither TensorFlow nor JAX.
 """
 
 import contextlib
@@ -31,13 +31,14 @@ from flanmix.data.store.manifest import (
     NAME,
     Manifest,
     SplitFile,
+    damage_hint,
     describe_sources,
     sha256,
     sources_changed,
-    way_out,
 )
 from flanmix.data.store.reader import RecordReader
 from flanmix.errors import UserError
+from flanmix.registry.hints import prepare_hint
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
 
@@ -58,137 +59,148 @@ class Store:
         """Names the folder; it is made when the first task is written."""
         self.root = Path(root)
 
+    @classmethod
+    def existing(cls, root: str | Path) -> "Store":
+        """Returns the store in a folder that is there.
+
+        Raises:
+            UserError: there is no such folder.
+        """
+        if not Path(root).is_dir():
+            raise UserError(f"store {root} is no folder; flanmix prepare makes one")
+        return cls(root)
+
     def tasks(self) -> list[str]:
         """Names of the tasks that have been prepared, sorted."""
         if not self.root.is_dir():
             return []
         return sorted(path.parent.name for path in self.root.glob(f"*/{NAME}"))
 
-    def manifest(self, spec: TaskSpec) -> Manifest | None:
+    def manifest(self, task: TaskSpec) -> Manifest | None:
         """The task's manifest, or None if it has not been prepared.
 
         Raises:
             UserError: if it is corrupt, or the task's card has changed since.
         """
-        manifest = Manifest.read(self.root / spec.name)
-        if manifest is not None and manifest.data_fingerprint != spec.data_fingerprint():
+        manifest = Manifest.read(self.root / task.name)
+        if manifest is not None and manifest.data_fingerprint != task.data_fingerprint():
             raise UserError(
-                f"task '{spec.name}' in store {self.root} was prepared from another version of its "
-                f"card (version {manifest.task_version}, now {spec.version}, or its source or "
-                f"fields differ); run: flanmix prepare {spec.name} --store {self.root}"
+                f"task '{task.name}' in store {self.root} was prepared from another version of its "
+                f"card (version {manifest.task_version}, now {task.version}, or its source or "
+                f"fields differ); {prepare_hint(task.name, self.root)}"
             )
         return manifest
 
     def is_current(
-        self, spec: TaskSpec, sources: Mapping[str, Path] | None = None, limit: int | None = None
+        self, task: TaskSpec, sources: Mapping[str, Path] | None = None, limit: int | None = None
     ) -> bool:
-        """Whether the task is there, whole and unchanged, so that preparing it would be idle.
+        """Whether the task is up to date: complete, undamaged and prepared from what is there now.
 
         Args:
-            spec: the task.
+            task: the task.
             sources: its source's files by name, if known: one that differs makes the task stale.
             limit: the cap on records a split; a task without a cap satisfies any.
         """
         try:
-            manifest = self.manifest(spec)
+            manifest = self.manifest(task)
             if manifest is None:
                 return False
             for split in manifest.splits:
-                self.open(spec, split)
+                self.open(task, split)
         except UserError:
             return False
-        if set(manifest.splits) != {name for name, value in spec.splits.items() if value}:
+        if set(manifest.splits) != {name for name, value in task.splits.items() if value}:
             return False
         return manifest.limit in (None, limit) and not sources_changed(
             manifest.sources, sources or {}
         )
 
-    def count(self, spec: TaskSpec, split: str) -> int | None:
+    def count(self, task: TaskSpec, split: str) -> int | None:
         """How many records a split has; None if the task or the split is not in the store.
 
         Raises:
             UserError: as `manifest`.
         """
-        manifest = self.manifest(spec)
+        manifest = self.manifest(task)
         if manifest is None or split not in manifest.splits:
             return None
         return manifest.splits[split].records
 
-    def open(self, spec: TaskSpec, split: str) -> RecordReader:
+    def open(self, task: TaskSpec, split: str) -> RecordReader:
         """Opens a split for reading at random; the file's handle is opened on the first read.
 
         Raises:
             UserError: if it is not prepared, out of date, or its file is missing or truncated.
         """
-        manifest = self.manifest(spec)
+        manifest = self.manifest(task)
         if manifest is None:
             raise UserError(
-                f"task '{spec.name}' is not in store {self.root}; "
-                f"run: flanmix prepare {spec.name} --store {self.root}"
+                f"task '{task.name}' is not in store {self.root}; "
+                f"{prepare_hint(task.name, self.root)}"
             )
         if split not in manifest.splits:
             names = ", ".join(manifest.splits)
-            raise UserError(f"task '{spec.name}' has no split '{split}' in its store: {names}")
+            raise UserError(f"task '{task.name}' has no split '{split}' in its store: {names}")
         entry = manifest.splits[split]
-        path = self.root / spec.name / entry.file
+        path = self.root / task.name / entry.file
         _check_size(path, entry)
         return RecordReader(path, entry.records)
 
-    def verify(self, spec: TaskSpec) -> list[str]:
+    def verify(self, task: TaskSpec) -> list[str]:
         """Compares every file of a task with its hash and reads every record.
 
         Returns:
             one line for each problem; none if all is well.
         """
         try:
-            manifest = self.manifest(spec)
+            manifest = self.manifest(task)
         except UserError as error:
             return [str(error)]
         if manifest is None:
-            return [f"task '{spec.name}' is not in store {self.root}"]
+            return [f"task '{task.name}' is not in store {self.root}"]
         problems = []
         for split, entry in manifest.splits.items():
             try:
-                self._verify_split(spec, split, entry)
+                self._verify_split(task, split, entry)
             except UserError as error:
                 problems.append(str(error))
         return problems
 
-    def _verify_split(self, spec: TaskSpec, split: str, entry: SplitFile) -> None:
-        reader = self.open(spec, split)
+    def _verify_split(self, task: TaskSpec, split: str, entry: SplitFile) -> None:
+        reader = self.open(task, split)
         if sha256(reader.path) != entry.sha256:
             message = "is corrupt: its SHA-256 is not the manifest's"
-            raise UserError(f"{reader.path} {message}; {way_out(reader.path.parent)}")
+            raise UserError(f"{reader.path} {message}; {damage_hint(reader.path.parent)}")
         for start in range(0, len(reader), 256):
             reader.__getitems__(range(start, min(start + 256, len(reader))))
 
-    def write(self, spec: TaskSpec, split: str, records: Iterable[Record]) -> SplitFile:
+    def write(self, task: TaskSpec, split: str, records: Iterable[Record]) -> SplitFile:
         """Writes one split, atomically; the task's other splits stay as they are.
 
         Raises:
             UserError: as `preparing`.
         """
-        with self.preparing(spec) as writing:
-            manifest = Manifest.read(self.root / spec.name)
-            if manifest is not None and manifest.data_fingerprint == spec.data_fingerprint():
+        with self.preparing(task) as writing:
+            manifest = Manifest.read(self.root / task.name)
+            if manifest is not None and manifest.data_fingerprint == task.data_fingerprint():
                 writing.keep(manifest, but=split)
             return writing.write(split, records)
 
     @contextlib.contextmanager
-    def preparing(self, spec: TaskSpec) -> Iterator["TaskWriter"]:
+    def preparing(self, task: TaskSpec) -> Iterator["TaskWriter"]:
         """Writes a task: when the block ends well, what it wrote replaces what was there.
 
         Raises:
             StoreFull: if the disk is full; the task is left as it was.
             UserError: if another process is writing the task, or the store can't be written.
         """
-        with _full_disk_is_one_line(self.root, spec.name):
-            folder, lock = _claim(self.root / _PARTIAL / spec.name)
+        with _full_disk_is_one_line(self.root, task.name):
+            folder, lock = _claim(self.root / _PARTIAL / task.name)
             try:
-                writer = TaskWriter(folder, spec)
+                writer = TaskWriter(folder, task)
                 yield writer
                 writer.finish()
-                _replace(self.root / spec.name, folder)
+                _replace(self.root / task.name, folder)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -199,13 +211,13 @@ class Store:
 
 
 class TaskWriter:
-    """One task on its way into the store; `Store.preparing` makes it."""
+    """Writes one task's files; `Store.preparing` makes it."""
 
-    def __init__(self, folder: Path, spec: TaskSpec) -> None:
+    def __init__(self, folder: Path, task: TaskSpec) -> None:
         """Starts with no splits, in an empty folder."""
         self.limit: int | None = None
         self._folder = folder
-        self._spec = spec
+        self._task = task
         self._splits: dict[str, SplitFile] = {}
         self._sources: Mapping[str, Path] = {}
 
@@ -228,17 +240,17 @@ class TaskWriter:
                 )
                 self._splits[split] = entry
 
-    def came_from(self, files: Mapping[str, Path], limit: int | None) -> None:
-        """Records the source's files, and the cap that cut a split (None if nothing was cut)."""
+    def set_sources(self, files: Mapping[str, Path], limit: int | None) -> None:
+        """Takes the source's files, and the cap that truncated a split (None if none was)."""
         self._sources = files
         self.limit = limit
 
     def finish(self) -> None:
         """Writes the manifest; after that the folder is complete."""
         manifest = Manifest(
-            task=self._spec.name,
-            task_version=self._spec.version,
-            data_fingerprint=self._spec.data_fingerprint(),
+            task=self._task.name,
+            task_version=self._task.version,
+            data_fingerprint=self._task.data_fingerprint(),
             splits=self._splits,
             sources=describe_sources(self._sources),
             limit=self.limit,
@@ -269,10 +281,10 @@ def _check_size(path: Path, entry: SplitFile) -> None:
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {way_out(path.parent)}") from None
+        raise UserError(f"{path} is missing; {damage_hint(path.parent)}") from None
     if size != entry.bytes:
         message = f"is truncated or damaged: {size} bytes, {entry.bytes} were written"
-        raise UserError(f"{path} {message}; {way_out(path.parent)}")
+        raise UserError(f"{path} {message}; {damage_hint(path.parent)}")
 
 
 def _claim(folder: Path) -> tuple[Path, int]:
@@ -326,7 +338,7 @@ def _full_disk_is_one_line(root: Path, task: str) -> Iterator[None]:
         if full or "No space left" in str(error) or "quota exceeded" in str(error):
             raise StoreFull(
                 f"the disk of store {root} is full; task '{task}' was not prepared and nothing "
-                "half-written is left: make room and run the same command again"
+                "half-written is left: free some space and run the same command again"
             ) from None
         if isinstance(error, OSError) and str(root) in str(error.filename or ""):
             raise UserError(f"store {root} can't be written: {error}") from None

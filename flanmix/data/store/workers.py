@@ -1,11 +1,14 @@
-"""Tasks in several processes, each one's troubles its own.
+"""Tasks in several processes; one that fails, or dies, harms no other.
 
-A worker takes one task at a time and tells what happens over a pipe. A worker that dies (killed for
-its memory, or a library that crashes) fails the task it had, and another takes its place; the other
+A worker takes one task at a time and sends events over a pipe. A worker that dies (killed for its
+memory, or a library that crashes) fails the task it had, and another takes its place; the other
 tasks go on. Workers end with this process, however it ends.
 
-    in_processes(job, specs, workers=4, tell=print)
+    in_processes(job, tasks, workers=4, on_event=print)
     -> Records(128), Warned("..."), Outcome("rte", written=...)
+
+The standard library's `concurrent.futures` can't serve: when a process dies, its pool breaks, fails
+every task that was waiting, and can't tell which one it was that died.
 """
 
 import contextlib
@@ -23,7 +26,7 @@ from flanmix.registry.task import TaskSpec
 
 # TensorFlow does not survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
-# Seconds that a worker has to sweep up after itself when the run ends early.
+# Seconds that a worker has to clean up after itself when the run ends early.
 _PATIENCE = 5
 
 
@@ -55,28 +58,28 @@ class Outcome:
 
 
 Event = Records | Warned | Outcome
-Tell = Callable[[Event], None]
-Job = Callable[[TaskSpec, Tell], Outcome]
+OnEvent = Callable[[Event], None]
+Job = Callable[[TaskSpec, OnEvent], Outcome]
 
 
 class _Worker:
     """A process with the task that it has in hand."""
 
-    def __init__(self, job: Job, spec: TaskSpec) -> None:
+    def __init__(self, job: Job, task: TaskSpec) -> None:
         self.pipe, theirs = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(target=_work, args=(theirs, job), daemon=True)
         self.process.start()
         theirs.close()
-        self.give(spec)
+        self.give(task)
 
-    def give(self, spec: TaskSpec) -> None:
+    def give(self, task: TaskSpec) -> None:
         """Hands it a task; if it has just died, `event` will say so."""
-        self.task = spec.name
+        self.task = task.name
         with contextlib.suppress(BrokenPipeError):
-            self.pipe.send(spec)
+            self.pipe.send(task)
 
     def event(self) -> Event:
-        """The next thing that it tells; if it has died, its task's failure."""
+        """The next event that it sends; if it has died, its task's failure."""
         try:
             return self.pipe.recv()
         except (EOFError, ConnectionResetError):
@@ -92,16 +95,16 @@ class _Worker:
         return f"its process ended with exit code {code}"
 
 
-def in_processes(job: Job, specs: Sequence[TaskSpec], workers: int, tell: Tell) -> None:
+def in_processes(job: Job, tasks: Sequence[TaskSpec], workers: int, on_event: OnEvent) -> None:
     """Runs `job` on every task in `workers` processes.
 
     Args:
         job: picklable; called with a task and a function that takes events; returns the outcome.
-        specs: the tasks.
+        tasks: the tasks.
         workers: how many processes at most.
-        tell: is told what happens, each task's outcome last; what it raises ends the run.
+        on_event: callback, each task's outcome last; what it raises ends the run.
     """
-    waiting = list(reversed(specs))
+    waiting = list(reversed(tasks))
     busy: list[_Worker] = []
     try:
         while waiting or busy:
@@ -116,7 +119,7 @@ def in_processes(job: Job, specs: Sequence[TaskSpec], workers: int, tell: Tell) 
                     else:
                         worker.pipe.close()
                         busy.remove(worker)
-                tell(event)
+                on_event(event)
     finally:
         for worker in busy:
             worker.process.terminate()
@@ -132,10 +135,10 @@ def _work(pipe: Connection, job: Job) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            spec = pipe.recv()
+            task = pipe.recv()
         except EOFError:
             return
-        pipe.send(job(spec, pipe.send))
+        pipe.send(job(task, pipe.send))
 
 
 def _end_with_parent() -> None:

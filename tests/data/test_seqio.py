@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from flanmix.data.loader import Loader, LoaderConfig
-from flanmix.data.render import TextPair, draw, eligible_templates, render
-from flanmix.data.sources import seqio_bridge
+from flanmix.data.render import TextExample, draw, eligible_templates, render
+from flanmix.data.sources.quiet_tensorflow import import_seqio
 from flanmix.data.sources.records import canonical_records, raw_records, source_files
-from flanmix.data.store.preparation import prepare_task
+from flanmix.data.store.prepare import prepare_task
 from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import load_vocabulary
 from flanmix.errors import UserError
@@ -24,7 +24,7 @@ from flanmix.registry.mixture import Mixture, MixtureSpec, MixtureTask, resolve
 from flanmix.registry.paths import tasks_root
 from flanmix.registry.task import Source, TaskSpec
 from flanmix.registry.template import Template
-from flanmix.seqio_export import register as seqio_bridge_tasks
+from flanmix.seqio_export import register
 from flanmix.seqio_export.register import register_mixture, register_task
 from tests.conftest import ROOT
 from tests.data.tasks import toy
@@ -43,7 +43,7 @@ EXTRA += ("options", "references")
 
 @pytest.fixture(scope="module")
 def seqio():
-    return seqio_bridge.import_seqio()
+    return import_seqio()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def tfds(shared_data: Path) -> str:
     return str(shared_data / "tfds")
 
 
-def ours(spec: TaskSpec, split: str, data_dir: str | None, seed: int = 0) -> list[TextPair]:
+def ours(spec: TaskSpec, split: str, data_dir: str | None, seed: int = 0) -> list[TextExample]:
     pairs = []
     for record in canonical_records(spec, split, data_dir=data_dir, limit=LIMIT):
         drawn = draw(spec, record, range(len(spec.templates)), seed, 0)
@@ -74,13 +74,13 @@ def ours(spec: TaskSpec, split: str, data_dir: str | None, seed: int = 0) -> lis
     return pairs
 
 
-def theirs(task, split: str, count: int | None = LIMIT, **settings) -> list[TextPair]:
+def theirs(task, split: str, count: int | None = LIMIT, **settings) -> list[TextExample]:
     dataset = task.get_dataset(None, split, **{"shuffle": False, **settings})
     return [pair_of(row) for row in itertools.islice(dataset.as_numpy_iterator(), count)]
 
 
-def pair_of(row: dict) -> TextPair:
-    return TextPair(
+def pair_of(row: dict) -> TextExample:
+    return TextExample.of_pair(
         inputs=row["inputs_pretokenized"].decode(),
         targets=row["targets_pretokenized"].decode(),
         task=row["task"].decode(),
@@ -449,7 +449,7 @@ def test_a_foreign_task_without_the_split(foreign: TaskSpec):
 def test_a_foreign_task_goes_back_to_seqio(foreign: TaskSpec, features):
     task = register_task(foreign, features, name="and_back")
     assert [p.targets for p in theirs(task, "train")] == [str(i) for i in range(5)]
-    assert task.name in seqio_bridge_tasks._TASKS
+    assert task.name in register._TASKS
 
 
 def test_prepare_keeps_tensorflow_quiet(tmp_path: Path, tfds: str):

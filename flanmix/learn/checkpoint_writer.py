@@ -1,0 +1,181 @@
+"""Writing checkpoints: everything that a later process needs to go on as if nothing had happened.
+
+    DIRECTORY/
+      100/params/      parameters, trained and frozen   (Orbax; any later mesh can read them)
+      100/optimizer/   the optimizer's state
+      100/run/         JSON: step, data position, run record (configuration, model, tasks);
+                       shape, type and checksum of every array
+
+    with CheckpointWriter(directory, keep_last=3, keep_best=1) as writer:
+        writer.save(state, step=100, position=position, run={...}, score=61.5)
+
+`save` returns when the arrays are copied and writes asynchronously; a checkpoint appears complete
+or not at all. `flanmix.learn.checkpoint` reads them. The checksum is a sum of the array's bits
+modulo 2^32, so that it is the same on any mesh.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from flanmix.errors import UserError
+from flanmix.learn.integrity import (
+    FORMAT,
+    describe_arrays,
+    orbax,
+    reason_of,
+    saved_steps,
+    with_digest,
+)
+from flanmix.learn.step import TrainState, merged
+
+PyTree = Any
+
+
+class CheckpointWriter:
+    """Writes the checkpoints of one run; Orbax is imported when the first one is written."""
+
+    def __init__(self, directory: Path, *, keep_last: int = 3, keep_best: int = 0) -> None:
+        self.directory = Path(directory).absolute()
+        self._keep = keep_last, keep_best
+        self._manager = None
+        self._saving: int | None = None
+
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def save(
+        self,
+        state: TrainState,
+        *,
+        step: int,
+        position: np.ndarray,
+        run: Mapping[str, Any],
+        score: float | None = None,
+    ) -> None:
+        """Starts to save; `score` decides which checkpoints are the best ones to keep.
+
+        Raises:
+            UserError: this save or the one before it failed (a full disk); older ones are complete.
+        """
+        import orbax.checkpoint as ocp
+
+        params = merged(state.params, state.frozen)
+        parts = {"params": params, "optimizer": state.opt_state}
+        body = _document(step, position, run, parts)
+        self.wait()
+        try:
+            manager = self._open()
+            self._saving = step
+            manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(params),
+                    optimizer=ocp.args.StandardSave(state.opt_state),
+                    run=ocp.args.JsonSave(body),
+                ),
+                metrics=None if score is None else {"score": score},
+                force=True,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._failed(error) from error
+
+    def wait(self) -> None:
+        """Waits until the last save is on disk.
+
+        Raises:
+            UserError: it failed.
+        """
+        if self._manager is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Waits for the last save, and lets go of the directory."""
+        if self._manager is not None:
+            manager, self._manager = self._manager, None
+            manager.close()
+
+    def _open(self) -> Any:
+        from orbax.checkpoint import checkpoint_managers as managers
+
+        if self._manager is None:
+            ocp = orbax()
+            last, best = self._keep
+            policies: list[Any] = [managers.LatestN(last)]
+            if best:
+                by_score = managers.BestN(
+                    get_metric_fn=lambda metrics: metrics["score"],
+                    n=best,
+                    keep_checkpoints_without_metrics=False,
+                )
+                policies.append(by_score)
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                item_names=("params", "optimizer", "run"),
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=managers.AnyPreservationPolicy(policies),
+                    cleanup_tmp_directories=True,
+                ),
+            )
+        return self._manager
+
+    def _failed(self, error: Exception) -> UserError:
+        """Clears what the failed save left, so that its space is free again."""
+        self._manager = None
+        if jax.process_index() == 0:
+            for left in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(left, ignore_errors=True)
+        good = saved_steps(self.directory)
+        kept = f"that of step {good[0]} is complete" if good else "there is none before it"
+        return UserError(
+            f"the checkpoint of step {self._saving} could not be saved in {self.directory} "
+            f"({reason_of(error)}); {kept}: make room and run the same command again"
+        )
+
+
+def save_params(folder: Path, params: PyTree, run: Mapping[str, Any]) -> None:
+    """Writes a checkpoint of parameters alone, for weights that come from elsewhere.
+
+    `open_checkpoint(folder)` reads it like any other; it has no optimizer and no data position.
+
+    Args:
+        folder: where to; must not exist.
+        params: nested dicts of arrays, the parameters of the model that `run["model"]` describes.
+        run: the run record, at least `model` (see `describe_model`).
+
+    Raises:
+        UserError: it could not be written.
+    """
+    ocp = orbax()
+    body = _document(0, None, run, {"params": params})
+    args = ocp.args.Composite(params=ocp.args.StandardSave(params), run=ocp.args.JsonSave(body))
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+            writer.save(Path(folder).absolute(), args=args)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"checkpoint {folder} can't be written ({reason_of(error)})") from error
+
+
+def _document(
+    step: int, position: np.ndarray | None, run: Mapping[str, Any], parts: Mapping[str, PyTree]
+) -> dict[str, Any]:
+    return with_digest(
+        {
+            "format": FORMAT,
+            "step": step,
+            "position": None if position is None else np.asarray(position, np.int64).tolist(),
+            "run": dict(run),
+            "arrays": describe_arrays(dict(parts), checksums=True),
+        }
+    )

@@ -1,0 +1,116 @@
+"""The product with a kernel, the module that holds one, and heads split off and merged.
+
+    wi = Linear(rng, Dim(512, "embed"), Dim(2048, "mlp"), std=0.04, compute=compute, num_layers=8)
+    wi.kernel                                    # f32 [8, 512, 2048], sharded over embed and mlp
+    wi(x_BTD)                                    # within `scan_layers`: [B, T, 2048], sharded
+
+Kernels are matrices, stacked over layers, so that an optimizer that factors second moments sees one
+matrix a layer. A product is computed in the dtype of the activations. Whatever has this module's
+`__call__` can stand in its place: an adapter, a quantized kernel.
+"""
+
+# B batch, T positions, D width of the input, F width of the result, H heads, K width of a head.
+
+from dataclasses import dataclass
+
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+from flanmix.model.api import Compute
+from flanmix.model.params import normal, parameter
+from flanmix.model.scan import PRODUCT
+from flanmix.model.sharding import spec
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One side of a kernel.
+
+    Attributes:
+        size: its length.
+        name: its logical name.
+        parts: in how many parts it may be sharded; heads are not divided among devices.
+    """
+
+    size: int
+    name: str
+    parts: int | None = None
+
+    @property
+    def divisor(self) -> int:
+        """The number that a mesh axis must divide to shard this dimension."""
+        return self.size if self.parts is None else self.parts
+
+    @property
+    def activation(self) -> str | None:
+        """The logical name of this dimension in activations, whose width is replicated."""
+        return None if self.name == "embed" else self.name
+
+
+def product(
+    x_BTD: Float[Array, "B T D"],
+    kernel_DF: Float[Array, "D F"],
+    result: Dim,
+    compute: Compute,
+    dtype: DTypeLike | None = None,
+) -> Float[Array, "B T F"]:
+    """Multiplies activations by a kernel, in the dtype of the activations.
+
+    Args:
+        x_BTD: activations.
+        kernel_DF: a kernel of any dtype.
+        result: the last dimension of the result.
+        compute: says which form of the product.
+        dtype: of the result, where it is not that of x.
+    """
+    out = spec("batch", None, result.activation, sizes=(None, None, result.divisor))
+    y_BTF = compute.products.matmul(x_BTD, kernel_DF.astype(x_BTD.dtype), out, dtype or x_BTD.dtype)
+    return checkpoint_name(y_BTF, PRODUCT)
+
+
+class Linear(nnx.Module):
+    """One kernel [L, D, F], stacked over layers, or [D, F]."""
+
+    def __init__(
+        self,
+        rng: Key[Array, ""],
+        inputs: Dim,
+        outputs: Dim,
+        *,
+        std: float,
+        compute: Compute,
+        num_layers: int | None = None,
+    ) -> None:
+        stacked = num_layers is not None
+        layers, unnamed = ((num_layers,), (None,)) if stacked else ((), ())
+        kernel = normal(
+            rng,
+            (*layers, inputs.size, outputs.size),
+            std,
+            *unnamed,
+            inputs.name,
+            outputs.name,
+            dtype=compute.parameters,
+            parts=(*layers, inputs.divisor, outputs.divisor),
+        )
+        self.kernel = parameter(kernel, stacked=stacked, decays=True)
+        self.outputs = outputs
+        self.compute = compute
+
+    def __call__(
+        self, x_BTD: Float[Array, "B T D"], dtype: DTypeLike | None = None
+    ) -> Float[Array, "B T F"]:
+        """Returns x @ kernel of one layer; in `dtype`, where it is not that of x."""
+        return product(x_BTD, self.kernel[...], self.outputs, self.compute, dtype)
+
+
+def split_heads(y_BTF: Float[Array, "B T F"], num_heads: int) -> Float[Array, "B T H K"]:
+    """Returns the heads of a projection."""
+    return y_BTF.reshape(*y_BTF.shape[:2], num_heads, -1)
+
+
+def merge_heads(y_BTHK: Float[Array, "B T H K"]) -> Float[Array, "B T F"]:
+    """Returns all heads side by side, to be projected."""
+    return y_BTHK.reshape(*y_BTHK.shape[:2], -1)

@@ -1,0 +1,100 @@
+"""Where tokens are: T5's table of biases by distance, and rotary embeddings.
+
+bias = RelativeBias(rng, 32, num_heads=6, std=0.04, max_distance=128, bidirectional=True, ...)
+bias(length)                        -> f32 [1, H, T, T], to be added to the scores
+rope(q_BTHK, positions_BT, 1e4)     -> queries turned by their positions
+"""
+
+# B batch, T queries, S keys, H heads, K width of a head, E position buckets.
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from flanmix.model.api import Compute
+from flanmix.model.params import normal, parameter
+from flanmix.model.sharding import constrain, spec
+
+
+class RelativeBias(nnx.Module):
+    """One table [E, H] for all layers of a stack."""
+
+    def __init__(
+        self,
+        rng: Key[Array, ""],
+        num_buckets: int,
+        num_heads: int,
+        *,
+        std: float,
+        max_distance: int,
+        bidirectional: bool,
+        compute: Compute,
+    ) -> None:
+        shape = (num_buckets, num_heads)
+        table = normal(rng, shape, std, None, None, dtype=compute.parameters)
+        self.table = parameter(table, stacked=False, decays=False)
+        self.max_distance = max_distance
+        self.bidirectional = bidirectional
+
+    def __call__(self, length: int) -> Float[Array, "1 H T T"]:
+        """Returns the bias between all positions of a row.
+
+        It depends on the distance alone, so 2T-1 values are looked up and laid out along the
+        diagonals: a lookup for each pair would need a scatter of T^2 values in the backward.
+        """
+        values_HX = self._f32().T[:, self._bucket(jnp.arange(-length, length))]
+        heads, width = values_HX.shape
+        # Row t must begin at distance -t: repeats of 2T values in rows of 2T-1 shift by one.
+        flat = jnp.broadcast_to(values_HX[:, None], (heads, length, width)).reshape(heads, -1)
+        skewed = flat[:, length : length + length * (width - 1)].reshape(heads, length, width - 1)
+        return constrain(skewed[None, :, :, :length], None, "heads", None, None)
+
+    def of_distance(self, distance_BS: Int[Array, "B S"]) -> Float[Array, "B H 1 S"]:
+        """Returns the bias of one query a row; the distance is key position - query position."""
+        bucket_BS = self._bucket(distance_BS)
+        bias_BSH = self._f32().at[bucket_BS].get(out_sharding=spec("batch", None, None))
+        return constrain(jnp.moveaxis(bias_BSH, -1, 1)[:, :, None], "batch", "heads", None, None)
+
+    def _f32(self) -> Float[Array, "E H"]:
+        return self.table[...].astype(jnp.float32)
+
+    def _bucket(self, distance: Int[Array, "*n"]) -> Int[Array, "*n"]:
+        num_buckets = self.table.shape[0]
+        return relative_bucket(distance, num_buckets, self.max_distance, self.bidirectional)
+
+
+def relative_bucket(
+    distance: Int[Array, "*n"], num_buckets: int, max_distance: int, bidirectional: bool
+) -> Int[Array, "*n"]:
+    """Buckets `distance` = key position - query position as T5 does (Raffel et al., 2020, 2.1).
+
+    Half of a direction's buckets hold one distance each, the others grow logarithmically up to
+    `max_distance`.
+    """
+    if bidirectional:
+        num_buckets //= 2
+        offset = jnp.where(distance > 0, num_buckets, 0)
+        distance = jnp.abs(distance)
+    else:
+        offset = 0
+        distance = jnp.maximum(-distance, 0)
+    exact = num_buckets // 2
+    ratio = distance.astype(jnp.float32) / exact + np.finfo(np.float32).eps
+    large = exact + (jnp.log(ratio) / np.log(max_distance / exact) * (num_buckets - exact)).astype(
+        jnp.int32
+    )
+    return offset + jnp.where(distance < exact, distance, jnp.minimum(large, num_buckets - 1))
+
+
+def rope(
+    x_BTHK: Float[Array, "B T H K"], positions_BT: Int[Array, "B T"], theta: float
+) -> Float[Array, "B T H K"]:
+    """Rotates each pair (i, i + K/2) by position * theta**(-2i/K), in f32 (Su et al., 2021)."""
+    half = x_BTHK.shape[-1] // 2
+    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = positions_BT[:, :, None, None].astype(jnp.float32) * frequency[None, None, None]
+    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    first, second = x_BTHK[..., :half].astype(jnp.float32), x_BTHK[..., half:].astype(jnp.float32)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x_BTHK.dtype)

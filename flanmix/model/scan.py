@@ -1,0 +1,61 @@
+"""The loop over stacked layers, and what its backward may keep instead of computing it again.
+
+    y, extras = scan_layers(lambda layer, x, rng: (layer(x), None), x, layers, num_layers=24)
+
+Modules are pytrees: the loop slices a stacked module's parameters and hands the body one layer at a
+time. So one layer is compiled, whatever the depth.
+"""
+
+# B batch, T positions, D model width; leaves of what is stacked lead with L layers.
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+# The name under which `flanmix.model.linear` tells `REMAT` of its results.
+PRODUCT = "product"
+
+# name -> what the backward of a layer may keep: all, the results of products with kernels, nothing
+# but the layer's input.
+REMAT: dict[str, Callable[..., Any] | None] = {
+    "none": jax.checkpoint_policies.everything_saveable,
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
+    "full": None,
+}
+
+
+def scan_layers(
+    body: Callable[..., tuple[Array, Any]],
+    x_BTD: Float[Array, "B T D"],
+    stacked: Any,
+    num_layers: int,
+    *,
+    dropout_rng: Key[Array, ""] | None = None,
+    remat: str = "none",
+) -> tuple[Float[Array, "B T D"], Any]:
+    """Runs a body over layers.
+
+    Args:
+        body: `body(layer, x, rng) -> (x, extra)`; `rng` is `dropout_rng` with the layer's number
+            folded in, or None.
+        x_BTD: the input of the first layer.
+        stacked: any pytree whose leaves lead with L: a module, or a module and its cache.
+        num_layers: L.
+        dropout_rng: randomness of all layers' dropouts, or None for none.
+        remat: what the backward may keep, a name of `REMAT`.
+
+    Returns:
+        The output of the last layer, and the extras, stacked.
+    """
+
+    def step(x_BTD: Array, numbered: tuple[Array, Any]) -> tuple[Array, Any]:
+        number, layer = numbered
+        rng = None if dropout_rng is None else jax.random.fold_in(dropout_rng, number)
+        return body(layer, x_BTD, rng)
+
+    if remat != "none":
+        step = jax.checkpoint(step, policy=REMAT[remat], prevent_cse=False)
+    return jax.lax.scan(step, x_BTD, (jnp.arange(num_layers), stacked))

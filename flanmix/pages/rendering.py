@@ -1,0 +1,49 @@
+"""Renders a Jinja2 template of this package as one HTML page that needs nothing else.
+
+    render("mixture.html.j2", card=...)  ->  "<!doctype html>..."
+
+Everything that a template prints is escaped, the stylesheet is written into the page, and a name
+that a template uses and the caller did not give is an error. Jinja2 is imported when the first page
+is rendered, so that importing this package costs nothing.
+"""
+
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, **view: Any) -> str:
+    """Returns the page.
+
+    Args:
+        template: the name of a file in `templates/`.
+        view: what the template shows.
+    """
+    from markupsafe import Markup
+
+    style = resources.files("flanmix.pages").joinpath("style.css").read_text(encoding="utf-8")
+    return _environment().get_template(template).render(view, style=Markup(style))
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("flanmix.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["figure"] = figure
+    return environment
+
+
+def figure(value: float | None, form: str = ".1f") -> str:
+    """A number as text, and a dash where there is none."""
+    return "–" if value is None else format(value, form)

@@ -1,0 +1,102 @@
+"""The data of a run: its mixture's prepared tasks, its vocabulary, and a loader over them.
+
+data = open_data(config, model_config)
+data.mixture.names, data.absent        -> ("rte", "snli"), ("anli",)
+next(data.loader)                      -> this host's rows of the next batch
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from flanmix.console import say
+from flanmix.data.loader import Loader
+from flanmix.data.store.store import Store
+from flanmix.data.vocabulary import Vocabulary, load_vocabulary
+from flanmix.errors import UserError
+from flanmix.model.api import ModelConfig
+from flanmix.registry.catalogue import default_catalogue
+from flanmix.registry.hints import prepare_hint
+from flanmix.registry.mixture import Mixture, resolve
+from flanmix.train.settings import DataConfig
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where batches come from.
+
+    Attributes:
+        mixture: what is trained on.
+        absent: names of the tasks of the mixture that are not prepared.
+        store: where its tasks are prepared.
+        vocabulary: the vocabulary.
+        loader: this host's loader.
+    """
+
+    mixture: Mixture
+    absent: tuple[str, ...]
+    store: Store
+    vocabulary: Vocabulary
+    loader: Loader
+
+
+def open_data(config: DataConfig, model: ModelConfig) -> Data:
+    """Opens the mixture's prepared tasks.
+
+    Args:
+        config: the data.
+        model: what reads it.
+
+    Raises:
+        UserError: an unknown name, a task that is not prepared, or too small a model's vocabulary.
+    """
+    catalogue = default_catalogue()
+    store = open_store(config)
+    spec = catalogue.mixture(config.mixture)
+    declared = resolve(spec, catalogue, lambda task: store.count(task, "train"))
+    mixture, absent = trained_part(config, declared)
+    vocabulary = load_vocabulary(config.vocabulary)
+    if model.vocab_size < vocabulary.size:
+        raise UserError(
+            f"{type(model).__name__}.vocab_size is {model.vocab_size}, and vocabulary "
+            f"'{config.vocabulary}' has {vocabulary.size} ids: make it {vocabulary.padded_size}"
+        )
+    loader = Loader(
+        config.loader(model.architecture),
+        mixture,
+        store,
+        vocabulary,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    return Data(mixture, absent, store, vocabulary, loader)
+
+
+def open_store(config: DataConfig) -> Store:
+    """Returns the store that the configuration names."""
+    return Store(Path(config.store).expanduser())
+
+
+def trained_part(config: DataConfig, declared: Mixture) -> tuple[Mixture, tuple[str, ...]]:
+    """Returns the part of a mixture that can be trained on, and the names of what is not prepared.
+
+    Tasks that have no training split at all are for evaluation; they are left out, and named.
+
+    Raises:
+        UserError: tasks are not prepared and ALLOW_MISSING is not set, or none is.
+    """
+    parts = declared.parts()
+    prepared, absent = parts.prepared, parts.absent.names
+    if names := parts.for_evaluation.names:
+        say(f"without a training split, and not trained on: {', '.join(names)}")
+    if not absent:
+        return prepared, ()
+    if config.allow_missing and prepared.tasks:
+        say(f"not prepared, and left out: {', '.join(absent)}")
+        return prepared, absent
+    leave = "; ALLOW_MISSING=True trains without them" if prepared.tasks else ""
+    raise UserError(
+        f"no training records of {', '.join(absent)} in store {config.store}: "
+        f"{prepare_hint(config.mixture, config.store, config.data_dir)}{leave}"
+    )

@@ -1,0 +1,138 @@
+"""The learner: the model's form, and the compiled functions over a training state.
+
+    learner = build_learner(T5Config(...), Compute(), TrainConfig(steps=100), num_tasks=3)
+    state = learner.init()                       # under the mesh that is set
+    state, metrics = learner.step(state, batch)
+    learner.model(state)                         # a LanguageModel with the state's parameters
+
+It takes the parts that it reads, not a run: whoever trains something else (a reward model, a
+policy) gives another loss.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+from flax import nnx
+
+from flanmix.errors import UserError
+from flanmix.learn.step import (
+    Batch,
+    StepMetrics,
+    TrainState,
+    merged,
+    new_state,
+    part_of,
+    train_step,
+)
+from flanmix.model.api import Compute, LanguageModel, ModelConfig
+from flanmix.model.params import declarations, merge, split
+from flanmix.train.settings import TrainConfig
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What trains a model.
+
+    Attributes:
+        graph: what makes a model of parameters: `merge(graph, params)`.
+        abstract: the state's shapes, types and shardings.
+        init: makes the state of a new run.
+        start: makes the state of a new run from given parameters, all of them.
+        step: (state, batch) -> (state, metrics); takes the old state's memory.
+    """
+
+    graph: nnx.GraphDef
+    abstract: TrainState
+    init: Callable[[], TrainState]
+    start: Callable[[PyTree], TrainState]
+    step: Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+
+    @property
+    def abstract_params(self) -> PyTree:
+        """Shapes, types and shardings of all parameters, trained and frozen."""
+        return params_of(self.abstract)
+
+    def model(self, state: TrainState) -> LanguageModel:
+        """Returns the model with a state's parameters."""
+        return merge(self.graph, params_of(state))
+
+
+def params_of(state: TrainState) -> PyTree:
+    """Returns all parameters of a state, trained and frozen."""
+    return merged(state.params, state.frozen)
+
+
+def build_learner(
+    config: ModelConfig, compute: Compute, train: TrainConfig, *, num_tasks: int
+) -> Learner:
+    """Builds model, optimizer and step; computes nothing.
+
+    Args:
+        config: the model.
+        compute: how it computes.
+        train: optimizer, schedule, loss, and which parameters are trained.
+        num_tasks: tasks of the mixture, whose figures are kept apart.
+
+    Raises:
+        UserError: `train.trainable` matches no parameter.
+    """
+    trainable = trainable_filter(train.trainable)
+    model = jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(train.seed))
+    graph, trained, _ = split(model, trainable)
+    if not jax.tree.leaves(trained):
+        raise UserError(f"TrainConfig.trainable is {train.trainable!r}: it matches no parameter")
+    optimizer = train.optimizer.build(part_of(declarations(model), trained))
+
+    def loss_fn(params: PyTree, batch: Batch, rng: jax.Array) -> Any:
+        dropout_rng = rng if config.dropout_rate else None
+        model = merge(graph, params)
+        return train.loss(model, batch, dropout_rng=dropout_rng, num_tasks=num_tasks)
+
+    def state_of(model: LanguageModel) -> TrainState:
+        _, params, frozen = split(model, trainable)
+        return new_state(params, optimizer, frozen)
+
+    def init() -> TrainState:
+        return state_of(config.init(jax.random.key(train.seed), compute))
+
+    def start(params: PyTree) -> TrainState:
+        return state_of(merge(graph, params))
+
+    step = partial(
+        train_step,
+        loss_fn=loss_fn,
+        optimizer=optimizer,
+        schedule=train.schedule,
+        seed=train.seed,
+        microbatches=train.microbatches,
+    )
+    # Run once, these are not worth optimising: on a CPU that would take longer than the first step.
+    once = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    return Learner(
+        graph,
+        jax.eval_shape(init),
+        jax.jit(init, compiler_options=once),
+        jax.jit(start, compiler_options=once),
+        jax.jit(step, donate_argnums=0),
+    )
+
+
+def trainable_filter(pattern: str) -> Callable[[str], bool]:
+    """Returns whether a parameter, by its path such as `decoder/mlp/wo/kernel`, is trained.
+
+    Raises:
+        UserError: the pattern is no regular expression.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"TrainConfig.trainable is {pattern!r}: no regular expression ({error})"
+        ) from None
+    return lambda path: compiled.match(path) is not None

@@ -1,0 +1,159 @@
+"""A training run from top to bottom.
+
+    mesh -> data -> learner -> restore -> loop -> last checkpoint and evaluation
+
+    step = train(run, text)         # text: the configuration, which RUN_DIR and checkpoints keep
+
+Run again, it goes on where the last checkpoint was written: parameters and optimizer come from the
+newest complete checkpoint of RUN_DIR, else parameters from INITIALIZE_FROM, else all is new.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from flanmix.console import say
+from flanmix.errors import UserError
+from flanmix.evaluate.evaluator import with_seen
+from flanmix.learn.checkpoint import OpenCheckpoint, open_checkpoint, set_aside
+from flanmix.learn.checkpoint_writer import CheckpointWriter
+from flanmix.learn.integrity import saved_steps
+from flanmix.learn.step import TrainState
+from flanmix.model.api import LanguageModel
+from flanmix.model.params import merge
+from flanmix.train import hosts
+from flanmix.train.data import open_data
+from flanmix.train.events import Events
+from flanmix.train.files import CHECKPOINTS
+from flanmix.train.learner import Learner, build_learner, params_of
+from flanmix.train.loop import TrainContext, train_loop
+from flanmix.train.run_record import check_unchanged, prepare_folder, run_record
+from flanmix.train.scoring import EvalRunner, configured_tasks
+from flanmix.train.settings import Run
+
+PyTree = Any
+
+
+def train(run: Run, text: str) -> int:
+    """Trains to the last step, or until the run is asked to end; what was reached is saved.
+
+    Args:
+        run: the run.
+        text: its configuration as a gin file.
+
+    Returns:
+        The step that was reached.
+
+    Raises:
+        UserError: anything that the user can mend, before anything is computed where possible.
+    """
+    if run.train is None:
+        raise UserError("the run has nothing to train with: Run.train is None")
+    run.check_devices(jax.device_count(), jax.process_count())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(run.mesh.build()))
+        preemption = stack.enter_context(hosts.Preemption())
+        data = open_data(run.data, run.model)
+        stack.callback(data.loader.close)
+        learner = build_learner(
+            run.model, run.compute, run.train, num_tasks=len(data.mixture.tasks)
+        )
+        start = find_start(run, learner)
+        record = run_record(
+            run, data.mixture, data.absent, data.vocabulary, text, start.trained_before
+        )
+        if start.run is not None and start.position is not None:
+            check_unchanged(start.run, record, run.folder)
+            data.loader.restore(start.position)
+        tasks = []
+        if run.evaluation.groups:
+            tasks = configured_tasks(run.data, run.evaluation, data.store)
+            tasks = with_seen(tasks, record["trained"])
+        evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption)
+        prepare_folder(run.folder, text)
+        evals.drop_scores_after(start.step)
+        context = TrainContext(
+            steps=run.train.steps,
+            checkpoint_every=run.checkpoints.every,
+            learner=learner,
+            data=data,
+            writer=stack.enter_context(_writer(run)),
+            evals=evals,
+            before=(lambda: first_model(run, learner)) if run.evaluation.before else None,
+            preemption=preemption,
+            record=record,
+        )
+        with Events(run.folder, step=start.step, steps=run.train.steps) as events:
+            return train_loop(context, start.state, start.step, events)
+
+
+def _writer(run: Run) -> CheckpointWriter:
+    return CheckpointWriter(
+        run.folder / CHECKPOINTS,
+        keep_last=run.checkpoints.keep_last,
+        keep_best=run.checkpoints.keep_best,
+    )
+
+
+# ---- where a run starts ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts: from its own checkpoint, from another's parameters, or anew.
+
+    Attributes:
+        state: the state before the next step.
+        step: updates made.
+        position: of the data; None at the beginning.
+        run: the run record of the checkpoint that the run goes on from; None at the beginning.
+        trained_before: tasks that the parameters had been trained on, with their clusters.
+    """
+
+    state: TrainState
+    step: int = 0
+    position: np.ndarray | None = None
+    run: Mapping[str, Any] | None = None
+    trained_before: Mapping[str, str] | None = None
+
+
+def find_start(run: Run, learner: Learner) -> Start:
+    """Returns where a run starts.
+
+    Raises:
+        UserError: no checkpoint of the run is complete, or one is of another model.
+    """
+    folder = run.folder / CHECKPOINTS
+    if saved_steps(folder):
+        opened = open_checkpoint(folder, state=learner.abstract)
+        set_aside(opened.damaged)
+        say(f"going on from step {opened.step} in {run.folder}")
+        assert opened.state is not None
+        trained = opened.run.get("trained")
+        return Start(opened.state, opened.step, opened.position, opened.run, trained)
+    if (opened := _initial_checkpoint(run, learner)) is not None:
+        return Start(learner.start(opened.params), trained_before=opened.run.get("trained"))
+    return Start(learner.init())
+
+
+def first_model(run: Run, learner: Learner) -> LanguageModel:
+    """Returns the model as it was before the first step."""
+    if (opened := _initial_checkpoint(run, learner)) is not None:
+        return merge(learner.graph, opened.params)
+    return learner.model(learner.init())
+
+
+def _initial_checkpoint(run: Run, learner: Learner) -> OpenCheckpoint | None:
+    """The checkpoint that a new run's parameters come from, if they do."""
+    source = run.checkpoints.initialize_from
+    if source is None:
+        return None
+    fill = (lambda: params_of(learner.init())) if run.checkpoints.allow_missing else None
+    opened = open_checkpoint(source, params=learner.abstract_params, fill=fill)
+    new = f"; new: {', '.join(opened.missing)}" if opened.missing else ""
+    say(f"parameters from {source}{new}")
+    return opened
