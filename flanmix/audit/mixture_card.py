@@ -36,7 +36,7 @@ class MixtureRow:
         collection: its collection.
         cluster: its cluster.
         examples: records of its training split; None where they are not prepared.
-        capped_at: the cap that its rate was cut at, or None.
+        capped_at: the cap on its rate, where it has more records, or None.
         rate: its rate.
         share: its share of the examples, 0 to 1.
         epochs_per_million: passes over its records in a million examples.

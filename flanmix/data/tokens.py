@@ -1,6 +1,6 @@
 """From spans of text to token ids: EOS at the end, truncated to the lengths, and counted.
 
-Encoder-decoder (EOS ends both sides; the tail of a long text is cut off, EOS stays, as in T5):
+Encoder-decoder (EOS ends both sides; the tail of a long text goes, EOS stays, as in T5):
 
     inputs_length 4, ids 5 6 7 8 9  ->  5 6 7 EOS, inputs_truncated
 

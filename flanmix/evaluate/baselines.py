@@ -17,17 +17,17 @@ def majority(records: Sequence[Record]) -> list[str]:
     """The answer of one who always gives the option that is right most often.
 
     The choice is made on these very records, which makes it the best constant answer. An option
-    counts by its place in the list: with fixed options that is its class, with options of each
-    record's own it is the best constant place.
+    counts by its index in the list: with fixed options that is its class, with options of each
+    record's own it is the best constant index.
     """
     right = Counter(
-        place
+        index
         for record in records
-        for place, option in enumerate(record.options)
+        for index, option in enumerate(record.options)
         if option in record.answers
     )
-    place = min(right, key=lambda place: (-right[place], place))
-    return [record.options[min(place, len(record.options) - 1)] for record in records]
+    index = min(right, key=lambda index: (-right[index], index))
+    return [record.options[min(index, len(record.options) - 1)] for record in records]
 
 
 def copies(spec: TaskSpec, records: Sequence[Record]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ A checkpoint counts as complete when its document has its digest, its arrays are
 adds up to its checksum. One that does not is named in a warning, and the one before it is opened;
 step, run record and arrays of the object that is returned are always those of one and the same
 checkpoint.
-Arrays are read straight to their places on the mesh that is set, whatever mesh wrote them.
+Arrays are read straight to the devices of the mesh that is set, whatever mesh wrote them.
 """
 
 import os
@@ -38,9 +38,9 @@ from flanmix.learn.integrity import (
     reason_of,
     saved_steps,
 )
-from flanmix.learn.step import TrainState, merged, part_of
+from flanmix.learn.step import TrainState
 from flanmix.model.api import MODELS, Compute, LanguageModel, ModelConfig
-from flanmix.model.params import merge, split, upgraded_path
+from flanmix.model.params import merge, part_of, split, union, upgraded_path
 
 PyTree = Any
 Run = Mapping[str, Any]
@@ -189,7 +189,7 @@ class _Wanted:
     def abstract_params(self, run: Run) -> PyTree:
         """Shapes, types and shardings of the parameters to read."""
         if self.state is not None:
-            return merged(self.state.params, self.state.frozen)
+            return union(self.state.params, self.state.frozen)
         if self.params is not None:
             return self.params
         return split(_abstract(self.model_of(run), self.compute))[1]
@@ -237,7 +237,7 @@ def _check_state(folder: Path, body: Mapping[str, Any], abstract: TrainState) ->
             f"{folder} was written by an older flanmix, whose optimizer's state is of another "
             "form: choose another RUN_DIR, with INITIALIZE_FROM to begin with its parameters"
         )
-    parts = {"params": merged(abstract.params, abstract.frozen), "optimizer": abstract.opt_state}
+    parts = {"params": union(abstract.params, abstract.frozen), "optimizer": abstract.opt_state}
     check_same(body["arrays"], describe_arrays(parts, checksums=False), folder)
 
 

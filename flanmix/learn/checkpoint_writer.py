@@ -31,7 +31,8 @@ from flanmix.learn.integrity import (
     saved_steps,
     with_digest,
 )
-from flanmix.learn.step import TrainState, merged
+from flanmix.learn.step import TrainState
+from flanmix.model.params import union
 
 PyTree = Any
 
@@ -67,7 +68,7 @@ class CheckpointWriter:
         """
         import orbax.checkpoint as ocp
 
-        params = merged(state.params, state.frozen)
+        params = union(state.params, state.frozen)
         parts = {"params": params, "optimizer": state.opt_state}
         body = _document(step, position, run, parts)
         self.wait()

@@ -10,7 +10,7 @@ of the seed and the step (and the microbatch): the state holds no generator.
     state, metrics = step(state, batch)
 
 Parameters that are not trained are in `TrainState.frozen`: they have no gradient and no optimizer
-state, and the loss function sees them in their places among the others.
+state, and the loss function sees them among the others.
 """
 
 # B batch rows, T target positions, M microbatches.
@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 
 from flanmix.learn.optimizer import apply_updates, reshard_opt_state
 from flanmix.learn.sums import Sums
+from flanmix.model.params import union
 from flanmix.model.sharding import spec
 
 _STEPS = 7  # any number: the branch of the seed that steps draw from
@@ -87,21 +88,6 @@ def new_state(
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state, {} if frozen is None else frozen)
 
 
-def merged(params: PyTree, frozen: PyTree) -> PyTree:
-    """Returns nested dicts with the leaves of both, which have no path in common."""
-    together = dict(params)
-    for name, value in frozen.items():
-        together[name] = merged(together[name], value) if name in together else value
-    return together
-
-
-def part_of(tree: PyTree, like: PyTree) -> PyTree:
-    """Returns of nested dicts the leaves whose paths `like` has."""
-    if not isinstance(like, dict):
-        return tree
-    return {name: part_of(tree[name], value) for name, value in like.items()}
-
-
 def train_step(
     state: TrainState,
     batch: Batch,
@@ -127,7 +113,7 @@ def train_step(
     rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _STEPS), state.step)
 
     def loss_of(params: PyTree, part: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:
-        return loss_fn(merged(params, state.frozen), part, rng)
+        return loss_fn(union(params, state.frozen), part, rng)
 
     gradients, sums = gradient_sums(loss_of, state.params, batch, rng, microbatches)
     total = sums.weight

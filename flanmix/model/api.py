@@ -1,4 +1,4 @@
-"""What a model must offer, how it is told to compute, and the table of models.
+"""What a model must offer, how it computes, and the table of models.
 
 A model is a frozen dataclass, its configuration, whose `init` makes the model itself:
 

@@ -97,7 +97,7 @@ def split(
 
 def merge(graph: nnx.GraphDef, trained: Mapping[str, Any], frozen: Mapping[str, Any] = {}) -> Any:
     """Puts a model together again from what `split` returned."""
-    return nnx.merge(graph, _union(trained, frozen))
+    return nnx.merge(graph, union(trained, frozen))
 
 
 def declarations(model: Any) -> dict[str, Any]:
@@ -136,12 +136,19 @@ def _put(tree: dict[str, Any], path: tuple[Any, ...], leaf: Any) -> None:
     tree[name] = leaf
 
 
-def _union(a: Mapping[str, Any], b: Mapping[str, Any]) -> Params:
+def union(a: Mapping[str, Any], b: Mapping[str, Any]) -> Params:
     """Returns two nested dicts without a common leaf as one."""
     both = dict(a)
     for name, inside in b.items():
-        both[name] = _union(a[name], inside) if name in a else inside
+        both[name] = union(a[name], inside) if name in a else inside
     return both
+
+
+def part_of(tree: Any, like: Any) -> Any:
+    """Returns of nested dicts the leaves whose paths `like` has."""
+    if not isinstance(like, dict):
+        return tree
+    return {name: part_of(tree[name], value) for name, value in like.items()}
 
 
 # ---- checkpoints of the old form -----------------------------------------------------------------

@@ -113,7 +113,7 @@ class MixtureTask:
     Attributes:
         spec: the task.
         rate: its rate; only ratios matter.
-        examples: records of its training split, or None where no store has told.
+        examples: records of its training split, or None where no store was asked.
         templates: numbers of the templates used.
         loss_weight: factor of its targets' loss.
         few_shot: number of exemplars where it has any.

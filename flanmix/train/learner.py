@@ -23,13 +23,11 @@ from flanmix.learn.step import (
     Batch,
     StepMetrics,
     TrainState,
-    merged,
     new_state,
-    part_of,
     train_step,
 )
 from flanmix.model.api import Compute, LanguageModel, ModelConfig
-from flanmix.model.params import declarations, merge, split
+from flanmix.model.params import declarations, merge, part_of, split, union
 from flanmix.train.settings import TrainConfig
 
 PyTree = Any
@@ -65,7 +63,7 @@ class Learner:
 
 def params_of(state: TrainState) -> PyTree:
     """Returns all parameters of a state, trained and frozen."""
-    return merged(state.params, state.frozen)
+    return union(state.params, state.frozen)
 
 
 def build_learner(

@@ -1,1 +1,1 @@
-"""The stories: one file a verb, told from top to bottom; the only floor that sees gin."""
+"""One module for each verb of the command line; gin is used here alone."""

@@ -181,8 +181,8 @@ def _complete_macros(text: str) -> None:
 def _one_line(error: Exception) -> str:
     """Returns gin's message without its notes, and with the nearest name where one is unknown."""
     text = str(error).strip()
-    place = re.search(r'In file "([^"]*)", line (\d+)', text)
-    where = f" ({place[1]}, line {place[2]})" if place else ""
+    found = re.search(r'In file "([^"]*)", line (\d+)', text)
+    where = f" ({found[1]}, line {found[2]})" if found else ""
     text = re.split(r"\n\s*(?:In |\^)", text)[0]
     names = [kind.__name__ for kind in configurables()]
     if match := re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", text):

@@ -87,7 +87,7 @@ def _text(row: dict[str, Any], example: TextExample) -> str:
         lines += _part(
             "tokens", " ".join(f"[{piece}]" if loss else piece for piece, loss in pieces)
         )
-        count = f"{len(row['loss'])}, {sum(row['loss'])} of them bear loss"
+        count = f"{len(row['loss'])}, {sum(row['loss'])} of them with loss"
         lines += _part("", count)
     return "\n".join(lines)
 

@@ -10,9 +10,9 @@ import pytest
 from flanmix.learn.loss import CrossEntropy, token_losses
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
-from flanmix.learn.step import gradient_sums, merged, new_state, part_of, train_step
+from flanmix.learn.step import gradient_sums, new_state, train_step
 from flanmix.learn.sums import task_sums
-from flanmix.model.params import Declaration
+from flanmix.model.params import Declaration, part_of, union
 from flanmix.model.sharding import batch_sharding, make_mesh, spec
 
 VOCABULARY, WIDTH, LAYERS, ROWS, LENGTH = 16, 8, 2, 8, 6
@@ -169,7 +169,7 @@ def test_frozen_parameters_are_seen_and_stay():
         assert "embedding" not in state.params and len(jax.tree.leaves(state.opt_state)) < len(
             jax.tree.leaves(other.opt_state)
         )
-        assert_same(merged(state.params, state.frozen)["embedding"], params["embedding"])
+        assert_same(union(state.params, state.frozen)["embedding"], params["embedding"])
 
 
 def test_a_batch_without_targets_changes_nothing_but_the_step():

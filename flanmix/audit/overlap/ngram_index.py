@@ -2,7 +2,7 @@
 
     index = GramIndex(numbers_W, task_ends)
     index.find(other_W)              -> (at_H, entry_H): other_W[at:at + 8] are the words of entry
-    index.places(entry_H[:1])        -> where those words stand in numbers_W
+    index.offsets(entry_H[:1])        -> where those words stand in numbers_W
     index.task_of(entry_H)           -> in which task
 
 An entry is eight words as they occur in one task, so that a find has a hit for each task that has
@@ -12,7 +12,7 @@ therefore two entries, and no result depends on the hash.
 
 Memory is about 26 bytes a word that is indexed, 35 while the index is made.
 
-Legend: W words and zeros (flanmix/audit/overlap/words.py), E entries, P their places, H hits.
+Legend: W words and zeros (flanmix/audit/overlap/words.py), E entries, P their offsets, H hits.
 """
 
 import itertools
@@ -36,30 +36,30 @@ class GramIndex:
         """
         self.numbers_W = numbers_W
         self._task_ends = task_ends
-        places_P, hashes_P = _all_grams(numbers_W)
-        places_P = places_P[np.argsort(hashes_P, kind="stable")]
+        offsets_P, hashes_P = _all_grams(numbers_W)
+        offsets_P = offsets_P[np.argsort(hashes_P, kind="stable")]
         hashes_P.sort()
-        first_P, collided = self._first(places_P, hashes_P)
+        first_P, collided = self._first(offsets_P, hashes_P)
         if collided:
-            keys = [numbers_W[places_P + k] for k in reversed(range(GRAM))]
-            places_P = places_P[np.lexsort((places_P, *keys, hashes_P))]
-            first_P, _ = self._first(places_P, hashes_P)
+            keys = [numbers_W[offsets_P + k] for k in reversed(range(GRAM))]
+            offsets_P = offsets_P[np.lexsort((offsets_P, *keys, hashes_P))]
+            first_P, _ = self._first(offsets_P, hashes_P)
         self._hashes_E = hashes_P[first_P]
         del hashes_P
         self.entries = len(self._hashes_E)
         starts = np.flatnonzero(first_P).astype(np.int32)
-        self._starts_E = np.append(starts, np.int32(len(places_P)))
-        self._places_P = places_P
+        self._starts_E = np.append(starts, np.int32(len(offsets_P)))
+        self._offsets_P = offsets_P
         self.entry_W = np.full(len(numbers_W), -1, np.int32)
-        self.entry_W[places_P] = np.cumsum(first_P, dtype=np.int32) - np.int32(1)
+        self.entry_W[offsets_P] = np.cumsum(first_P, dtype=np.int32) - np.int32(1)
         self._shift, self._bits = _filter(self._hashes_E)
 
-    def _first(self, places_P: np.ndarray, hashes_P: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Which place is the first of its entry, and whether two texts have one hash."""
-        first_P, collided = np.ones(len(places_P), bool), False
-        for start in range(1, len(places_P), _BLOCK):
-            here = places_P[start : start + _BLOCK]
-            before = places_P[start - 1 : start - 1 + len(here)]
+    def _first(self, offsets_P: np.ndarray, hashes_P: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Which offset is the first of its entry, and whether two texts have one hash."""
+        first_P, collided = np.ones(len(offsets_P), bool), False
+        for start in range(1, len(offsets_P), _BLOCK):
+            here = offsets_P[start : start + _BLOCK]
+            before = offsets_P[start - 1 : start - 1 + len(here)]
             hashes = hashes_P[start - 1 : start + len(here)]
             alike = np.flatnonzero(hashes[1:] == hashes[:-1])
             here, before = here[alike], before[alike]
@@ -69,11 +69,11 @@ class GramIndex:
             first_P[start + alike] = ~same
         return first_P, collided
 
-    def _task_at(self, places: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._task_ends, places, side="right")
+    def _task_at(self, offsets: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._task_ends, offsets, side="right")
 
     def find(self, numbers_W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (at_H, entry_H): each place of another text whose eight words are an entry."""
+        """Returns (at_H, entry_H): each offset of another text whose eight words are an entry."""
         at, hashes = grams(numbers_W)
         slot = hashes >> self._shift
         maybe = (self._bits[slot >> np.uint64(3)] >> (slot & np.uint64(7)).astype(np.uint8)) & 1
@@ -84,24 +84,24 @@ class GramIndex:
         at, hashes, low = at[found], hashes[found], low[found]
         count = np.searchsorted(self._hashes_E, hashes, side="right") - low
         at_H, entry_H = np.repeat(at, count), ranges(low, count)
-        same = _equal(self.numbers_W, self._places_P[self._starts_E[entry_H]], numbers_W, at_H)
+        same = _equal(self.numbers_W, self._offsets_P[self._starts_E[entry_H]], numbers_W, at_H)
         return at_H[same], entry_H[same]
 
     def task_of(self, entries: np.ndarray) -> np.ndarray:
         """The task of each entry."""
-        return self._task_at(self._places_P[self._starts_E[entries]])
+        return self._task_at(self._offsets_P[self._starts_E[entries]])
 
     def counts(self, entries: np.ndarray) -> np.ndarray:
         """How often each entry occurs."""
         return self._starts_E[entries + 1].astype(np.int64) - self._starts_E[entries]
 
-    def places(self, entries: np.ndarray) -> np.ndarray:
-        """All places of entries, one entry after another, each one's in order."""
+    def offsets(self, entries: np.ndarray) -> np.ndarray:
+        """All offsets of entries, one entry after another, each one's in order."""
         counts = self.counts(entries)
-        return self._places_P[ranges(self._starts_E[entries].astype(np.int64), counts)]
+        return self._offsets_P[ranges(self._starts_E[entries].astype(np.int64), counts)]
 
     def blocks(self, counts: np.ndarray) -> Iterator[slice]:
-        """Parts of a list of entries that have about a million places each, as `counts` says."""
+        """Parts of a list of entries that have about a million offsets each, as `counts` says."""
         part = np.cumsum(counts) // _BLOCK
         edges = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(counts)]
         return (slice(start, end) for start, end in itertools.pairwise(edges))
@@ -130,15 +130,15 @@ def _scattered(values: np.ndarray) -> np.ndarray:
 
 
 def _all_grams(numbers_W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `grams`, by blocks; places are int32."""
-    places, hashes = np.empty(len(numbers_W), np.int32), np.empty(len(numbers_W), np.uint64)
+    """As `grams`, by blocks; offsets are int32."""
+    offsets, hashes = np.empty(len(numbers_W), np.int32), np.empty(len(numbers_W), np.uint64)
     end = 0
     for start in range(0, len(numbers_W), _BLOCK):
         at, found = grams(numbers_W[start : start + _BLOCK + GRAM - 1])
-        places[end : end + len(at)] = at + start
+        offsets[end : end + len(at)] = at + start
         hashes[end : end + len(at)] = found
         end += len(at)
-    return places[:end], hashes[:end]
+    return offsets[:end], hashes[:end]
 
 
 def _filter(hashes_E: np.ndarray) -> tuple[np.uint64, np.ndarray]:
@@ -159,7 +159,7 @@ def _filter(hashes_E: np.ndarray) -> tuple[np.uint64, np.ndarray]:
 
 
 def _equal(one_W: np.ndarray, at: np.ndarray, other_W: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Whether the eight words from each place of a text are those from a place of another."""
+    """Whether the eight words from each offset of a text are those from a offset of another."""
     same = np.ones(len(at), bool)
     for k in range(GRAM):
         same &= one_W[at + k] == other_W[there + k]

@@ -34,14 +34,14 @@ from hashlib import blake2b
 
 import numpy as np
 
-from flanmix.audit.overlap.longest_match import LongestRuns, by_number
+from flanmix.audit.overlap.longest_match import LongestMatches, by_number
 from flanmix.audit.overlap.ngram_index import GRAM, GramIndex
 from flanmix.audit.overlap.words import (
     Numbered,
     chunks,
+    frozen_ids,
+    growing_ids,
     joined,
-    knowing,
-    learning,
     new_vocabulary,
     number,
 )
@@ -121,7 +121,7 @@ class HeldOut:
         Args:
             tasks: each task's name and its test records.
             chunk: about how many characters to take at a time.
-            progress: is told the task and the number of records just read.
+            progress: callback(task, records) with the number of records just read.
 
         Raises:
             UserError: if they have 2 ** 31 - 1 words or more.
@@ -133,7 +133,7 @@ class HeldOut:
         words = records = 0
         for name, rows in tasks:
             for some in chunks(rows, chunk):
-                parts.append(number(some, learning(vocabulary)))
+                parts.append(number(some, growing_ids(vocabulary)))
                 words += len(parts[-1].numbers_W)
                 records += len(some)
                 progress(name, len(some))
@@ -149,7 +149,7 @@ class HeldOut:
         del parts
         self.index = GramIndex(self.text.numbers_W, np.array(ends))
         self._word_list = tuple(vocabulary)
-        self.numbering = knowing(vocabulary)
+        self.numbering = frozen_ids(vocabulary)
         self.record_ends = np.array(sizes, np.int64)
         self._contents()
 
@@ -176,9 +176,9 @@ class HeldOut:
         total = np.concatenate([[0], np.cumsum(flag_R)])
         return np.diff(total[np.concatenate([[0], self.record_ends])]).tolist()
 
-    def words(self, place: int, count: int) -> str:
-        """The words at a place."""
-        return " ".join(self._word_list[i] for i in self.text.numbers_W[place : place + count])
+    def words(self, offset: int, count: int) -> str:
+        """The words at a offset."""
+        return " ".join(self._word_list[i] for i in self.text.numbers_W[offset : offset + count])
 
 
 def _hash(content: bytes) -> int:
@@ -193,7 +193,7 @@ class _Comparison:
         self.duplicate_R = np.zeros(records, bool)
         self.shared_13_R = np.zeros(records, bool)
         self.shared_8_R = np.zeros(records, bool)
-        self.longest = LongestRuns(held_out.text, held_out.index)
+        self.longest = LongestMatches(held_out.text, held_out.index)
         self._held_out = held_out
         self._seen_E = np.zeros(held_out.index.entries, bool)
         self._duplicates: dict[int, str] = {}
@@ -211,7 +211,7 @@ class _Comparison:
         new = np.unique(entry_H[~self._seen_E[entry_H]])
         self._seen_E[new] = True
         for part in index.blocks(index.counts(new)):
-            self._flag(self.shared_8_R, index.places(new[part]))
+            self._flag(self.shared_8_R, index.offsets(new[part]))
         together = (np.diff(task_H) == 0) & (np.diff(at_H) == 1)
         self._add_13(entry_H, together)
         self.longest.add(chunk, task_H, at_H, entry_H)
@@ -223,7 +223,7 @@ class _Comparison:
         index = self._held_out.index
         pairs = np.unique(entry_H[first].astype(np.int64) * index.entries + entry_H[first + _APART])
         left, right = pairs // index.entries, pairs % index.entries
-        # Whichever is rarer leads to the places, where the other must stand too.
+        # Whichever is rarer leads to the offsets, where the other must stand too.
         rarer = index.counts(left) <= index.counts(right)
         for here, there, shift in (
             (left[rarer], right[rarer], _APART),
@@ -231,13 +231,13 @@ class _Comparison:
         ):
             counts = index.counts(here)
             for part in index.blocks(counts):
-                places = index.places(here[part])
+                offsets = index.offsets(here[part])
                 wanted = np.repeat(there[part], counts[part])
-                met = index.entry_W.take(places + shift, mode="clip") == wanted
-                self._flag(self.shared_13_R, places[met])
+                met = index.entry_W.take(offsets + shift, mode="clip") == wanted
+                self._flag(self.shared_13_R, offsets[met])
 
-    def _flag(self, flag_R: np.ndarray, places: np.ndarray) -> None:
-        flag_R[self._held_out.text.record_of(places)] = True
+    def _flag(self, flag_R: np.ndarray, offsets: np.ndarray) -> None:
+        flag_R[self._held_out.text.record_of(offsets)] = True
 
     def _add_duplicates(self, chunk: Numbered) -> None:
         for record in chunk.known().tolist():
@@ -271,7 +271,7 @@ def compare(
         held_out: the test records.
         training: each training task's name and its records, which are read once, in chunks.
         chunk: about how many characters to take at a time.
-        progress: is told the task and the number of records just compared.
+        progress: callback(task, records) with the number of records just compared.
     """
     any_R = [np.zeros(len(held_out.text.ids), bool) for _ in range(3)]
     sizes = np.diff(held_out.record_ends, prepend=0).tolist()
@@ -287,9 +287,9 @@ def compare(
             whole_R |= flag_R
         exposed = held_out.count(found.duplicate_R | found.shared_13_R)
         duplicates, shared_13, shared_8 = map(held_out.count, flags)
-        for task, run in found.longest.best.items():
-            words = held_out.words(run.place, run.words)
-            worst = Worst(run.test[1], run.train[1], words)
+        for task, match in found.longest.best.items():
+            words = held_out.words(match.offset, match.words)
+            worst = Worst(match.test[1], match.train[1], words)
             pair = PairOverlap(
                 name,
                 held_out.names[task],

@@ -3,7 +3,7 @@
     words("It's RAINING, in Graz!")              -> ["it", "s", "raining", "in", "graz"]
     vocabulary = new_vocabulary()                -> will number each new word from 1
     number([Record("test-0", {"premise": "It rains.", "hypothesis": "It is wet."}, ("yes",))],
-           learning(vocabulary))
+           growing_ids(vocabulary))
     -> numbers_W = [1 2 0 1 3 4 0], starts_R = [0 7], fields_R = [2], ids = ["test-0"]
 
 A word is a run of Unicode letters and digits of the casefolded text; everything else parts words
@@ -44,12 +44,12 @@ def new_vocabulary() -> defaultdict[str, int]:
     return defaultdict(itertools.count(1).__next__, {"": 0})
 
 
-def learning(vocabulary: defaultdict[str, int]) -> Numbering:
+def growing_ids(vocabulary: defaultdict[str, int]) -> Numbering:
     """Numbers words by a vocabulary, into which it takes the new ones."""
     return lambda found: map(vocabulary.__getitem__, found)
 
 
-def knowing(vocabulary: Mapping[str, int]) -> Numbering:
+def frozen_ids(vocabulary: Mapping[str, int]) -> Numbering:
     """Numbers words by a vocabulary as it is; a word that it lacks is 0."""
     return lambda found: map(vocabulary.get, found, itertools.repeat(0))
 
@@ -70,15 +70,15 @@ class Numbered:
     fields_R: np.ndarray
     ids: Sequence[str]
 
-    def record_of(self, places: np.ndarray) -> np.ndarray:
-        """The record of each place of `numbers_W`."""
-        return np.searchsorted(self.starts_R, places, side="right") - 1
+    def record_of(self, offsets: np.ndarray) -> np.ndarray:
+        """The record of each offset of `numbers_W`."""
+        return np.searchsorted(self.starts_R, offsets, side="right") - 1
 
     def spans(self, record: int) -> list[tuple[int, int]]:
         """Where each field of a record begins and ends, its 0 left out."""
         start, end = int(self.starts_R[record]), int(self.starts_R[record + 1])
         ends = (start + np.flatnonzero(self.numbers_W[start:end] == 0)).tolist()
-        return list(zip([start, *(place + 1 for place in ends[:-1])], ends, strict=True))
+        return list(zip([start, *(offset + 1 for offset in ends[:-1])], ends, strict=True))
 
     def content(self, record: int) -> bytes:
         """The record's texts, whatever their names and their order: equal for duplicates alone."""
@@ -93,7 +93,7 @@ class Numbered:
 
 
 def number(records: Iterable[Record], numbering: Numbering) -> Numbered:
-    """Numbers the words of records, as `learning` or `knowing` does."""
+    """Numbers the words of records, as `growing_ids` or `frozen_ids` does."""
     found: list[str] = []
     starts, fields, ids = [0], [], []
     for record in records:

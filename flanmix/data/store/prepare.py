@@ -109,7 +109,7 @@ def prepare(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Summary:
-    """Prepares whatever the names stand for, telling on stderr how it goes.
+    """Prepares whatever the names stand for.
 
     Args:
         names: tasks, mixtures, collections, `collection/cluster` or globs.
@@ -118,7 +118,7 @@ def prepare(
         data_dir: where TFDS finds its datasets, and files that are not beside their card are.
         limit: at most so many records a split.
         workers: how many tasks are prepared at once, each in a process.
-        progress: what is told meanwhile; a bar and a line a task on stderr if None.
+        progress: shows what happens; a bar and a line for each task on stderr if None.
 
     Raises:
         UserError: for an unknown name.
