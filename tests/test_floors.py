@@ -5,6 +5,7 @@ function's body and under `if TYPE_CHECKING` too); a heavy library only in rooms
 """
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,25 @@ def test_imports_go_down(path: str) -> None:
     here = room(tuple(path.split("/")))
     assert here in FLOORS, f"{path} is on no floor: give it one"
     assert not faults(path, (ROOT / path).read_text())
+
+
+def module_graph() -> dict[str, set[str]]:
+    """The package's modules, each with those that it imports, wherever the import stands."""
+    names = {".".join(m.relative_to(ROOT).with_suffix("").parts) for m in MODULES}
+    names = {name.removesuffix(".__init__") for name in names}
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        package = ".".join(path.relative_to(ROOT).parts[:-1])
+        found = {imported for _, imported in imports(path.read_text(), package)}
+        modules = {i if i in names else i.rpartition(".")[0] for i in found}
+        graph[name] = (modules & names) - {name}
+    return graph
+
+
+def test_no_modules_import_one_another() -> None:
+    """A topological order of all modules exists, imports under TYPE_CHECKING included."""
+    list(graphlib.TopologicalSorter(module_graph()).static_order())
 
 
 @pytest.mark.parametrize(
