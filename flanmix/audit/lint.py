@@ -94,74 +94,74 @@ def _lint_wording(name: str, body: Mapping[str, Any]) -> list[Problem]:
 def expected_templates(specs: Iterable[TaskSpec]) -> dict[str, int]:
     """Returns how many templates the tasks of each collection usually have."""
     counts: dict[str, Counter[int]] = {}
-    for spec in specs:
-        counts.setdefault(spec.collection, Counter())[len(spec.templates)] += 1
+    for task in specs:
+        counts.setdefault(task.collection, Counter())[len(task.templates)] += 1
     return {name: max(seen, key=lambda n: (seen[n], n)) for name, seen in counts.items()}
 
 
-def lint_task(spec: TaskSpec, expected: int = 0) -> list[Problem]:
+def lint_task(task: TaskSpec, expected: int = 0) -> list[Problem]:
     """Returns what is wrong with a task that can be made; `expected` as for `lint_entry`."""
     messages: list[tuple[int | None, str]]
-    messages = [(None, message) for message in _lint_whole(spec, expected)]
+    messages = [(None, message) for message in _lint_whole(task, expected)]
     seen: dict[tuple[str, str], int] = {}
     repeated = set()
-    for number, template in enumerate(spec.templates):
-        messages += [(number, message) for message in _lint_template(spec, template)]
+    for number, template in enumerate(task.templates):
+        messages += [(number, message) for message in _lint_template(task, template)]
         words = (" ".join(template.inputs.split()), " ".join(template.targets.split()))
         if words in seen:
             messages.append((number, f"has the same words as template {seen[words]}"))
             repeated.add(number)
         seen.setdefault(words, number)
-    messages += [fault for fault in variety_faults(spec.templates) if fault[0] not in repeated]
-    return [Problem(spec.name, number, None, message) for number, message in messages]
+    messages += [fault for fault in variety_faults(task.templates) if fault[0] not in repeated]
+    return [Problem(task.name, number, None, message) for number, message in messages]
 
 
-def _lint_whole(spec: TaskSpec, expected: int) -> list[str]:
+def _lint_whole(task: TaskSpec, expected: int) -> list[str]:
     messages = []
-    used = frozenset[str]().union(*(template.fields for template in spec.templates))
-    for field in spec.fields:
+    used = frozenset[str]().union(*(template.fields for template in task.templates))
+    for field in task.fields:
         if field not in used:
             messages.append(f"field '{field}' is used by no template")
-    if len(spec.templates) < expected:
+    if len(task.templates) < expected:
         messages.append(
-            f"has {len(spec.templates)} templates; tasks of '{spec.collection}' have {expected}"
+            f"has {len(task.templates)} templates; tasks of '{task.collection}' have {expected}"
         )
-    if not spec.forward_templates:
+    if not task.forward_templates:
         messages.append("no template asks for the answer alone: nothing can be scored")
-    messages += _lint_optional(spec) + _lint_options(spec)
-    for metric in spec.metrics:
+    messages += _lint_optional(task) + _lint_options(task)
+    for metric in task.metrics:
         messages += _message(METRICS.__getitem__, metric)
-    messages += _message(source_of, spec)
-    for reference in _functions(spec):
-        messages += _message(load_function, spec.folder, reference, f"task '{spec.name}'")
+    messages += _message(source_of, task)
+    for reference in _functions(task):
+        messages += _message(load_function, task.folder, reference, f"task '{task.name}'")
     return messages
 
 
-def _lint_optional(spec: TaskSpec) -> list[str]:
+def _lint_optional(task: TaskSpec) -> list[str]:
     """Optional fields that an example needs after all."""
-    forward = [spec.templates[number] for number in spec.forward_templates]
-    if forward and all(template.fields & set(spec.optional) for template in forward):
-        names = ", ".join(f"'{name}'" for name in spec.optional)
+    forward = [task.templates[number] for number in task.forward_templates]
+    if forward and all(template.fields & set(task.optional) for template in forward):
+        names = ", ".join(f"'{name}'" for name in task.optional)
         return [
             f"no template does without {names}: records where optional fields are empty are lost"
         ]
     return []
 
 
-def _lint_options(spec: TaskSpec) -> list[str]:
+def _lint_options(task: TaskSpec) -> list[str]:
     """A collection of templates that never shows what to choose from."""
-    forward = [spec.templates[number] for number in spec.forward_templates]
-    if not spec.has_options or len(spec.templates) < FEWEST:
+    forward = [task.templates[number] for number in task.forward_templates]
+    if not task.has_options or len(task.templates) < FEWEST:
         return []
-    if any(_shows_options(spec, template) for template in forward):
+    if any(_shows_options(task, template) for template in forward):
         return []
     return ["no template lists the options: how they are spelled is anybody's guess"]
 
 
-def _functions(spec: TaskSpec) -> list[str]:
+def _functions(task: TaskSpec) -> list[str]:
     """The Python functions beside the card that it names."""
-    source = [spec.source.location] if spec.source.kind == "python" else []
-    return source + ([spec.mapping] if spec.mapping else [])
+    source = [task.source.location] if task.source.kind == "python" else []
+    return source + ([task.mapping] if task.mapping else [])
 
 
 def _message(function: Any, *arguments: Any) -> list[str]:
@@ -173,39 +173,39 @@ def _message(function: Any, *arguments: Any) -> list[str]:
     return []
 
 
-def _lint_template(spec: TaskSpec, template: Template) -> list[str]:
+def _lint_template(task: TaskSpec, template: Template) -> list[str]:
     messages = []
     shown, asked = template.input_fields, template.target_fields
     if not template.inverted:
         for field in sorted(shown - RESERVED):
-            if spec.mapping is None and spec.fields[field] == spec.answer:
-                messages.append(f"its input shows the answer: '{field}' is '{spec.answer}'")
+            if task.mapping is None and task.fields[field] == task.answer:
+                messages.append(f"its input shows the answer: '{field}' is '{task.answer}'")
     for field in sorted((shown & asked) - RESERVED):
         messages.append(f"its input shows '{field}', which its target asks for")
     if not shown - {OPTIONS, CHOICES}:
         messages.append("its input has no field: every record would have the same input")
-    if _promises_options(spec, template):
+    if _promises_options(task, template):
         messages.append("its input promises options and lists none: add {options} or {choices}")
     if {OPTIONS, CHOICES} <= shown:
         messages.append("its input lists the options twice: {options} and {choices}")
     return messages + spacing_faults(template)
 
 
-def _promises_options(spec: TaskSpec, template: Template) -> bool:
-    if not spec.has_options or template.inverted or not _PROMISE.search(template.inputs):
+def _promises_options(task: TaskSpec, template: Template) -> bool:
+    if not task.has_options or template.inverted or not _PROMISE.search(template.inputs):
         return False
-    return not _shows_options(spec, template)
+    return not _shows_options(task, template)
 
 
-def _shows_options(spec: TaskSpec, template: Template) -> bool:
+def _shows_options(task: TaskSpec, template: Template) -> bool:
     """Whether what to choose from is in the input, as a list or in so many words."""
     if template.input_fields & {OPTIONS, CHOICES}:
         return True
-    paths = spec.option_fields if isinstance(spec.option_fields, tuple) else ()
-    if any(spec.fields.get(field) in paths for field in template.input_fields):
+    paths = task.option_fields if isinstance(task.option_fields, tuple) else ()
+    if any(task.fields.get(field) in paths for field in template.input_fields):
         return True  # they are fields of their own, shown by name
     words = template.inputs.lower()
-    return bool(spec.options) and all(option.lower() in words for option in spec.options)
+    return bool(task.options) and all(option.lower() in words for option in task.options)
 
 
 def lint_mixture(name: str, catalogue: TaskCatalogue, broken: Sequence[str] = ()) -> list[Problem]:
@@ -218,19 +218,19 @@ def lint_mixture(name: str, catalogue: TaskCatalogue, broken: Sequence[str] = ()
             of them can't be looked at further, which is no problem of its own.
     """
     try:
-        spec = catalogue.mixture(name)
-        members = {task for pattern in spec.tasks for task in catalogue.expand(pattern)}
+        mixture = catalogue.mixture(name)
+        members = {task for pattern in mixture.tasks for task in catalogue.expand(pattern)}
         if members & set(broken):
             return []
-        resolved = resolve(spec, catalogue, lambda task: None)
+        resolved = resolve(mixture, catalogue, lambda task: None)
     except UserError as error:
         return [Problem(name, None, None, str(error))]
     messages = []
-    for task in spec.loss_weights:
+    for task in mixture.loss_weights:
         if task not in resolved.names:
             near = nearest(task, resolved.names)
             messages.append(f"loss_weights names '{task}', no member of it{near}")
-    messages += _missing_templates(spec.templates, resolved)
+    messages += _missing_templates(mixture.templates, resolved)
     return [Problem(name, None, None, message) for message in messages]
 
 

@@ -6,7 +6,7 @@
 `share` is of examples; `epochs_per_million` is how often each record is seen in a million
 examples: a run of N examples makes N / 1e6 times as many. Tokens are measured on a sample of each
 task's prepared records, read as the loader reads them; `share_of_loss` is that of the target
-tokens times the task's loss weight. Without a store nothing is counted, and a proportional rate
+tokens times their loss weights. Without a store nothing is counted, and a proportional rate
 is 1.
 """
 
@@ -70,7 +70,7 @@ class MixtureRow:
 
 @dataclass(frozen=True)
 class MixtureCard:
-    """The whole card.
+    """The card of a mixture.
 
     Attributes:
         name: the mixture.
@@ -125,8 +125,8 @@ def make_card(
     def count(spec: TaskSpec) -> int | None:
         return store.count(spec, "train") if store is not None else None
 
-    whole = resolve(catalogue.mixture(name), catalogue, count)
-    prepared, absent, for_evaluation = whole.parts()
+    declared = resolve(catalogue.mixture(name), catalogue, count)
+    prepared, absent, for_evaluation = declared.parts()
     mixture = prepared if prepared.tasks else absent
     if not mixture.tasks:
         raise UserError(f"mixture '{name}' has no task with a training split: nothing to train on")
@@ -189,34 +189,41 @@ def _caps(name: str, catalogue: Catalogue) -> dict[str, int]:
 
 def _measured(
     card: MixtureRow, task: MixtureTask, store: "Store", vocabulary: "Vocabulary"
-) -> MixtureRow:
-    """The line with its tokens, by the first samples that a loader would take of the task."""
+) -> tuple[MixtureRow, float]:
+    """The line with its tokens, and the mean sum of its examples' loss weights.
+
+    Measured are the first samples that a loader would take of the task.
+    """
     from flanmix.data.examples import ExampleReader
     from flanmix.data.tokens import Lengths
 
     if not task.examples:
-        return card
+        return card, 0.0
     alone, endless = Mixture(card.name, (task,)), Lengths(2**30, 2**30)
     reader = ExampleReader(alone, store, vocabulary, endless)
     examples = reader.read(range(min(_SAMPLE, task.examples)))
     inputs = sum(len(example.inputs) for example in examples)
     targets = sum(len(example.targets) for example in examples)
-    return replace(
+    weights = sum(example.weights.sum(dtype=float) for example in examples)
+    row = replace(
         card,
         inputs_tokens=inputs / len(examples),
         targets_tokens=targets / len(examples),
         unknown_share=sum(example.unknown for example in examples) / (inputs + targets),
     )
+    return row, float(weights) / len(examples)
 
 
-def _with_shares(tasks: Sequence[MixtureRow]) -> tuple[MixtureRow, ...]:
+def _with_shares(measured: Sequence[tuple[MixtureRow, float]]) -> tuple[MixtureRow, ...]:
     """The lines with their shares of tokens and loss, among those that were measured."""
+    tasks = [task for task, _ in measured]
     tokens = [
         task.share * ((task.inputs_tokens or 0) + (task.targets_tokens or 0)) for task in tasks
     ]
-    losses = [task.share * (task.targets_tokens or 0) * task.loss_weight for task in tasks]
+    losses = [task.share * weights for task, weights in measured]
+    total = sum(losses) or 1.0  # all of weight 0: no loss to share
     return tuple(
-        replace(task, share_of_tokens=token / sum(tokens), share_of_loss=loss / sum(losses))
+        replace(task, share_of_tokens=token / sum(tokens), share_of_loss=loss / total)
         if task.targets_tokens is not None
         else task
         for task, token, loss in zip(tasks, tokens, losses, strict=True)

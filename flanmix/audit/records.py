@@ -1,6 +1,6 @@
 """What is wrong with prepared records: each is rendered in every template that it fits.
 
-    record_problems(store, spec)
+    record_problems(store, task)
     -> [Problem("copa", None, "train-17", "the answer 'first' is no option of ['one', 'two']")]
 
 What reads unnaturally in many records (`{text}.` where most texts end with a full stop) is said
@@ -22,53 +22,53 @@ _BATCH = 256
 _READ = 2048  # records of a split whose spacing is looked at: enough to see what comes often
 
 
-def record_problems(store: Store, spec: TaskSpec) -> list[Problem]:
+def record_problems(store: Store, task: TaskSpec) -> list[Problem]:
     """Returns what is wrong with a task's files in the store, or else with its records."""
-    if broken := store.verify(spec):
-        return [Problem(spec.name, None, None, message) for message in broken]
-    return _few_of_each(_record_problems(store, spec))
+    if broken := store.verify(task):
+        return [Problem(task.name, None, None, message) for message in broken]
+    return _few_of_each(_record_problems(store, task))
 
 
-def _record_problems(store: Store, spec: TaskSpec) -> Iterator[Problem]:
-    manifest = store.manifest(spec)
+def _record_problems(store: Store, task: TaskSpec) -> Iterator[Problem]:
+    manifest = store.manifest(task)
     assert manifest is not None
-    spacing = RecordSpacing(spec)
+    spacing = RecordSpacing(task)
     for split in manifest.splits:
-        reader = store.open(spec, split)
+        reader = store.open(task, split)
         if not len(reader):
-            yield Problem(spec.name, None, None, f"split {split} is empty")
+            yield Problem(task.name, None, None, f"split {split} is empty")
         for start in range(0, len(reader), _BATCH):
             for record in reader.__getitems__(range(start, min(start + _BATCH, len(reader)))):
                 if start < _READ:
                     spacing.add(record)
-                for template, message in check_record(spec, record):
-                    yield Problem(spec.name, template, record.id, message)
+                for template, message in check_record(task, record):
+                    yield Problem(task.name, template, record.id, message)
     for template, message in spacing.problems():
-        yield Problem(spec.name, template, None, message)
+        yield Problem(task.name, template, None, message)
 
 
-def check_record(spec: TaskSpec, record: Record) -> list[tuple[int | None, str]]:
+def check_record(task: TaskSpec, record: Record) -> list[tuple[int | None, str]]:
     """Returns (template, message) for everything that is wrong with a record of a task."""
     messages: list[tuple[int | None, str]] = []
-    if set(record.fields) != set(spec.fields):
-        return [(None, f"its fields are {sorted(record.fields)}, not {sorted(spec.fields)}")]
+    if set(record.fields) != set(task.fields):
+        return [(None, f"its fields are {sorted(record.fields)}, not {sorted(task.fields)}")]
     for name, text in record.fields.items():
-        if not text.strip() and name not in spec.optional:
+        if not text.strip() and name not in task.optional:
             messages.append((None, f"field '{name}' is empty"))
     if not record.answers or not all(answer.strip() for answer in record.answers):
         return [*messages, (None, "its answer is missing or empty")]
     for answer in record.answers:
-        if spec.has_options and answer not in record.options:
+        if task.has_options and answer not in record.options:
             message = f"the answer '{answer[:80]}' is no option of {list(record.options)}"
             messages.append((None, message))
     if len(set(record.options)) < len(record.options):
         messages.append((None, f"two of its options are the same: {list(record.options)}"))
-    fitting = eligible_templates(spec, record, range(len(spec.templates)))
+    fitting = eligible_templates(task, record, range(len(task.templates)))
     if not fitting:
         messages.append((None, "no template fits it: optional fields that they use are empty"))
     for template in fitting:
         try:
-            pair = render(spec, record, template)
+            pair = render(task, record, template)
         except (KeyError, IndexError) as error:
             messages.append((template, f"can't be rendered: {error!r}"))
             continue

@@ -6,7 +6,8 @@ r"""Whether a text reads naturally where fields are put in: the spaces, and the 
         "its input glues {text} to the punctuation before it: 'Q:{text}'"]
 
 What a card alone can't tell, records do: whether `{text}.` becomes `It rains..`. `RecordSpacing`
-looks at both sides of each place, and at the fields themselves, and names what comes often.
+looks at both sides of each field in a template, and at the fields' own texts, and names what comes
+often.
 
 The rules are those of languages that put spaces between words, and leave alone what others do: a
 space before a colon, as in French, and fields within a text of Chinese or Japanese.
@@ -30,9 +31,9 @@ from flanmix.registry.template import (
 
 # Fields stand in a text as their names between two characters that no text has use for; in a text
 # without their names, as the first of the two.
-PLACE, _CLOSE = "\ue000", "\ue001"
-_PLACE = f"{PLACE}\\w+{_CLOSE}"
-_BLOCK = f"{PLACE}{OPTIONS}{_CLOSE}"
+FIELD_MARK, _CLOSE = "\ue000", "\ue001"
+_FIELD = f"{FIELD_MARK}\\w+{_CLOSE}"
+_BLOCK = f"{FIELD_MARK}{OPTIONS}{_CLOSE}"
 # Latin, Greek and Cyrillic letters: others may have no spaces, or join particles to a name.
 _LETTER = "[0-9A-Za-z\u00c0-\u052f]"
 _STOP = ".,;:!?"
@@ -57,9 +58,9 @@ _FAULTS: tuple[tuple[str, _Search], ...] = (
     ("has more than one empty line in a row", _search(r"\n[ \t]*\n[ \t]*\n")),
     ("has a space before punctuation", _before_stop),
     ("has a space after a bracket", _search(r"\( ")),
-    ("glues {} to a word", _search(f"{_LETTER}{_PLACE}|{_PLACE}{_LETTER}")),
-    ("glues {} to the punctuation before it", _search(f"[{_STOP})]{_PLACE}")),
-    ("has no space between {}", _search(f"{_PLACE}{_PLACE}")),
+    ("glues {} to a word", _search(f"{_LETTER}{_FIELD}|{_FIELD}{_LETTER}")),
+    ("glues {} to the punctuation before it", _search(f"[{_STOP})]{_FIELD}")),
+    ("has no space between {}", _search(f"{_FIELD}{_FIELD}")),
     ("glues the list of options to what is before it", _search(f"(?<=\\S){_BLOCK}")),
     ("goes on in the line of the last option", _search(f"{_BLOCK}[ \\t]*[^\\s]")),
 )
@@ -68,13 +69,13 @@ _EXAMPLE = 80
 
 
 def marked(fill: Callable[[Mapping[str, str]], str], names: frozenset[str]) -> str:
-    """Returns one side of a template with its places marked; `fill` renders that side."""
-    return fill({name: f"{PLACE}{name}{_CLOSE}" for name in names})
+    """Returns one side of a template with its fields marked; `fill` renders that side."""
+    return fill({name: f"{FIELD_MARK}{name}{_CLOSE}" for name in names})
 
 
 def without_names(text: str) -> str:
-    """Returns a marked text with white space collapsed, and every place as the same character."""
-    return " ".join(re.sub(_PLACE, PLACE, text).split())
+    """Returns a marked text with white space collapsed, and every field as the same character."""
+    return " ".join(re.sub(_FIELD, FIELD_MARK, text).split())
 
 
 def _sides(template: Template) -> Iterator[tuple[str, str]]:
@@ -88,8 +89,8 @@ def spacing_faults(template: Template) -> list[str]:
     for side, text in _sides(template):
         for message, search in _FAULTS:
             if found := search(text):
-                places = " and ".join(re.findall(_PLACE, found.group()))
-                what = message.replace("{}", places or "a field")
+                fields = " and ".join(re.findall(_FIELD, found.group()))
+                what = message.replace("{}", fields or "a field")
                 messages.append(_readable(f"its {side} {what}: '{_around(text, found)}'"))
     return messages
 
@@ -103,13 +104,13 @@ def _around(text: str, found: re.Match[str]) -> str:
 
 
 def _readable(text: str) -> str:
-    return text.replace(PLACE, "{").replace(_CLOSE, "}")
+    return text.replace(FIELD_MARK, "{").replace(_CLOSE, "}")
 
 
 # ---- records -----------------------------------------------------------------------------------
 
-# One record in ten is a habit of the dataset, which the card or its mapping can mend. What is rarer
-# is the world's ("Yahoo!" before a comma), and no card could be clean of it.
+# One record in ten is a habit of the dataset, which the card or its mapping can correct. What is
+# rarer is the world's ("Yahoo!" before a comma), and no card could be clean of it.
 _OFTEN = 0.1
 
 _FIELD_FAULTS: tuple[tuple[str, _Search], ...] = (
@@ -124,7 +125,7 @@ _Fault = tuple[int | None, str]  # template, message
 
 @dataclass(frozen=True)
 class _Joint:
-    """A place of a template, and the character that follows it, if any."""
+    """A field in a template, and the character that follows it, if any."""
 
     template: int
     field: str
@@ -132,15 +133,15 @@ class _Joint:
 
 
 class RecordSpacing:
-    """Counts what reads unnaturally in records of one task, field by field and place by place.
+    """Counts what reads unnaturally in records of one task, by itself and where templates put it.
 
     Args:
-        spec: the records' task.
+        task: the records' task.
     """
 
-    def __init__(self, spec: TaskSpec) -> None:
+    def __init__(self, task: TaskSpec) -> None:
         self._joints: dict[str, list[_Joint]] = {}
-        for number, template in enumerate(spec.templates):
+        for number, template in enumerate(task.templates):
             for joint in _joints(number, template):
                 self._joints.setdefault(joint.field, []).append(joint)
         self._counts: Counter[_Fault] = Counter()
@@ -197,7 +198,7 @@ class RecordSpacing:
 
 def _joints(number: int, template: Template) -> Iterator[_Joint]:
     for _, text in _sides(template):
-        for found in re.finditer(_PLACE, text):
+        for found in re.finditer(_FIELD, text):
             yield _Joint(number, found.group()[1:-1], text[found.end() : found.end() + 1])
 
 

@@ -1,6 +1,6 @@
 """Whether a task's split expressions can be read, and whether two of its splits share rows.
 
-lint_splits(spec of train "train[:90%]", validation "train[80%:]")
+lint_splits(task of train "train[:90%]", validation "train[80%:]")
 -> [Problem("toy", None, None, "splits train and validation share rows: ...")]
 """
 
@@ -12,13 +12,13 @@ from flanmix.data.sources.slices import Part, parse_split
 from flanmix.registry.task import TaskSpec
 
 
-def lint_splits(spec: TaskSpec) -> list[Problem]:
+def lint_splits(task: TaskSpec) -> list[Problem]:
     """Malformed split expressions, and splits that share rows."""
     parts: dict[str, tuple[Part, ...]] = {}
     messages = []
-    reader = SOURCES.get(spec.source.kind)
+    reader = SOURCES.get(task.source.kind)
     own = reader is not None and reader.own_splits
-    for split, expression in spec.splits.items():
+    for split, expression in task.splits.items():
         try:
             parts[split] = parse_split(expression) if expression else ()
         except ValueError as error:
@@ -27,9 +27,9 @@ def lint_splits(spec: TaskSpec) -> list[Problem]:
                 messages.append(f"{split}: {error}")
     for (one, its), (other, theirs) in combinations(parts.items(), 2):
         if any(_overlap(a, b) for a in its for b in theirs):
-            both = f"{spec.splits[one]} and {spec.splits[other]}"
+            both = f"{task.splits[one]} and {task.splits[other]}"
             messages.append(f"splits {one} and {other} share rows: {both}")
-    return [Problem(spec.name, None, None, message) for message in messages]
+    return [Problem(task.name, None, None, message) for message in messages]
 
 
 def _overlap(one: Part, other: Part) -> bool:

@@ -18,7 +18,7 @@ from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import combinations
 
-from flanmix.audit.spacing import PLACE, marked, without_names
+from flanmix.audit.spacing import FIELD_MARK, marked, without_names
 from flanmix.registry.template import Template
 
 # Fewer templates are no collection, whose parts could be spread in any way.
@@ -29,7 +29,7 @@ FEWEST = 4
 # two of Flan 2021's share at most 0.64.
 MOST_ALIKE = 0.7
 # A short request has few ways to be said ("Translate into German: ..." and "Put into German: ...")
-# and changes with the place of its field; up to this length only a copy is too much.
+# and changes with where its field stands; up to this length only a copy is too much.
 SHORT = 56
 MOST_ALIKE_SHORT = 0.92
 
@@ -57,7 +57,7 @@ class _Wording:
     @cached_property
     def runs(self) -> frozenset[tuple[str, ...]]:
         """Runs of words that no field interrupts."""
-        words = (re.findall(r"\w+", part.lower()) for part in self.text.split(PLACE))
+        words = (re.findall(r"\w+", part.lower()) for part in self.text.split(FIELD_MARK))
         return frozenset(
             tuple(part[i : i + RUN]) for part in words for i in range(len(part) - RUN + 1)
         )
@@ -65,7 +65,7 @@ class _Wording:
     @cached_property
     def opening(self) -> list[str]:
         """The first two words or fields."""
-        return re.findall(rf"\w+|{PLACE}", self.text.lower())[:2]
+        return re.findall(rf"\w+|{FIELD_MARK}", self.text.lower())[:2]
 
 
 def variety_faults(templates: Sequence[Template]) -> list[tuple[int | None, str]]:
@@ -119,9 +119,9 @@ def _spread(wordings: Sequence[_Wording]) -> Iterator[str]:
         ("", 0)
     ]
     if times > (most := math.floor(MOST_OPENED_ALIKE * count)):
-        with_ = "a field" if word == PLACE else f"'{word}'"
+        with_ = "a field" if word == FIELD_MARK else f"'{word}'"
         yield f"{times} of its {count} templates open with {with_}: at most {most}"
     if len({wording.text[-1] for wording in wordings}) == 1:
         end = wordings[0].text[-1]
-        with_ = "a field" if end == PLACE else f"'{end}'"
+        with_ = "a field" if end == FIELD_MARK else f"'{end}'"
         yield f"all of its templates end with {with_}"

@@ -1,6 +1,6 @@
 r"""What a vocabulary loses of a task's templates.
 
-    vocabulary_loss(spec, load_vocabulary("t5_32000.model"))
+    vocabulary_loss(task, load_vocabulary("t5_32000.model"))
     -> VocabularyLoss(task="rte", unknown_share=0.031, collapsed_pairs=0)
 
 T5's vocabulary has no line break, no brace and no tilde: the first is read as a space, the others
@@ -33,12 +33,12 @@ class VocabularyLoss:
     collapsed_pairs: int
 
 
-def vocabulary_loss(spec: TaskSpec, vocabulary: Vocabulary) -> VocabularyLoss:
+def vocabulary_loss(task: TaskSpec, vocabulary: Vocabulary) -> VocabularyLoss:
     """Returns what a vocabulary loses of a task's templates."""
-    own = Counter(char for template in spec.templates for text in _own(template) for char in text)
+    own = Counter(char for template in task.templates for text in _own(template) for char in text)
     lost = _lost(set(own), vocabulary)
     share = sum(own[char] for char in lost) / max(own.total(), 1)
-    return VocabularyLoss(spec.name, share, _collapsed_pairs(spec, vocabulary))
+    return VocabularyLoss(task.name, share, _collapsed_pairs(task, vocabulary))
 
 
 def _own(template: Template) -> Iterator[str]:
@@ -62,10 +62,10 @@ def _comes_back(text: str, vocabulary: Vocabulary) -> bool:
     return vocabulary.decode(vocabulary.encode(text)) == text
 
 
-def _collapsed_pairs(spec: TaskSpec, vocabulary: Vocabulary) -> int:
+def _collapsed_pairs(task: TaskSpec, vocabulary: Vocabulary) -> int:
     """Pairs that differ as texts and not as ids; every field stands for itself by its name."""
     texts = set()
-    for template in spec.templates:
+    for template in task.templates:
         names = {name: name for name in template.fields}
         texts.add((template.render_inputs(names), template.render_targets(names)))
     ids = Counter(tuple(tuple(vocabulary.encode(side)) for side in text) for text in texts)

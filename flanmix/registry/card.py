@@ -1,4 +1,4 @@
-r"""A card: one YAML file that is one task, whole.
+r"""A card: one YAML file that is one complete task.
 
     name: rte                                   # the file is rte.yaml
     version: 1

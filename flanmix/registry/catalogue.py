@@ -11,8 +11,9 @@ an adapter, a task is made when it is asked for, and a broken one never takes th
 A root is a folder of collections, each a folder of cards or one with an adapter in Python, and
 each with its mixtures in `<root>/<collection>/mixtures.yaml`. The default roots are those in the
 environment's FLANMIX_TASKS (joined as in PATH), `tasks/` in the working directory, and the folder
-that comes with flanmix; after them come the collections that plugins registered. A collection is
-taken whole from the first that has it. A name that two tasks share is an error, wherever they are.
+that comes with flanmix; after them come the collections that plugins registered. All of a
+collection is taken from the first that has it. A name that two tasks share is an error, wherever
+they are.
 """
 
 import fnmatch

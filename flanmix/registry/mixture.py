@@ -161,7 +161,7 @@ class Mixture:
 
 
 class MixtureParts(NamedTuple):
-    """The three parts of a mixture, each with the rates that it has in the whole.
+    """The three parts of a mixture, each with the rates that it has among all.
 
     Attributes:
         prepared: the tasks whose training records are there.

@@ -228,7 +228,7 @@ class TaskSpec:
         )
 
     def fingerprint(self) -> str:
-        """Hash of the whole card."""
+        """Hash of the complete declaration."""
         templates = [[t.inputs, t.targets, t.inverted] for t in self.templates]
         return _digest([self.data_fingerprint(), self.cluster, templates, self.metrics])
 

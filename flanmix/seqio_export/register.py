@@ -1,4 +1,4 @@
-"""The bridge to SeqIO, away from us: our tasks and mixtures in SeqIO's registries.
+"""Our tasks and mixtures in SeqIO's registries.
 
     features = {"inputs": seqio.Feature(vocabulary), "targets": seqio.Feature(vocabulary)}
     task = register_task(spec, features, data_dir="data")       # SeqIO draws the template as we do
@@ -10,7 +10,7 @@ A TFDS task reads through `TfdsDataSource`, others through `FunctionDataSource`;
 the id that it has in a store, is made canonical and rendered in its first epoch's template, then
 tokenized. So the text is ours, record by record, whatever the order or the shard. An example also
 carries `task`, `template`, `record`, `options` and `references`, and the task t5's own metrics,
-where t5 is installed.
+where t5 is installed. In the code, `spec` is a task of ours and `task` one of SeqIO's.
 """
 
 import functools
@@ -63,7 +63,7 @@ def register_task(
         templates: draw the template among these; all if not given.
         seed: of the draw, as in a run.
         data_dir: where TFDS finds its datasets.
-        warn: is told of each slice that was clamped, in one line.
+        warn: callback for each slice that was clamped, a line.
 
     Raises:
         UserError: when the name is taken by another task, the template or the dataset is unknown.
@@ -106,8 +106,8 @@ def register_mixture(
 ) -> "seqio.Mixture":
     """Registers a resolved mixture and its tasks, at the same rates; arguments as above.
 
-    A task of which the mixture uses only some templates is named `<mixture>.<task>`. Loss weights
-    are the trainer's business and not in SeqIO.
+    A task of which the mixture uses only some templates is named `<mixture>.<task>`. Loss weights,
+    the mixture's and the records', are the trainer's business and not in SeqIO.
 
     Raises:
         UserError: when a name is taken by something else, or the mixture has exemplars: SeqIO reads
@@ -179,7 +179,7 @@ def _source(spec: TaskSpec, data_dir: str | Path | None, warn: Warn) -> "seqio.D
 def _numbered_tfds() -> "type[seqio.TfdsDataSource]":
     """TfdsDataSource with its examples numbered as in a store: `{"record": ..., "raw": ...}`.
 
-    The number is the place in the whole split, so files are read in order and from the first one;
+    The number counts over all of the split, so files are read in order and from the first one;
     SeqIO still shuffles examples and shards by them.
     """
     import seqio

@@ -3,35 +3,19 @@
 from flanmix.data.store.store import Store
 from flanmix.registry.mixture import Mixture, MixtureTask
 from flanmix.registry.record import Record
-from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.task import TaskSpec
 from flanmix.registry.template import Template
-
-WORDS = ["river", "stone", "lamp", "green", "walk", "seven", "quiet", "paper", "moon", "under"]
+from tests.collections import small_task, words
 
 
 def _words(number: int, count: int) -> str:
-    return " ".join(WORDS[(number * 7 + i * (number % 5 + 1)) % len(WORDS)] for i in range(count))
+    return " ".join(words(number, count))
 
 
-def _spec(name: str, **changes) -> TaskSpec:
-    values = {
-        "name": name,
-        "collection": "small",
-        "cluster": "all",
-        "version": 1,
-        "kind": "generation",
-        "source": Source("jsonl", "."),
-        "splits": {"train": "train.jsonl", "validation": None, "test": "test.jsonl"},
-        "fields": {"text": "text", "note": "note"},
-        "answer": "answer",
-        "templates": tuple(
-            Template(f"{verb} this text: {{text}}{end}")
-            for verb, end in (("Answer", ""), ("Treat", "\nGo on."), ("Do", " ({note})"))
-        ),
-        "metrics": ("exact_match",),
-        "optional": ("note",),
-    }
-    return TaskSpec(**(values | changes))
+VERBS = tuple(
+    Template(f"{verb} this text: {{text}}{end}")
+    for verb, end in (("Answer", ""), ("Treat", "\nGo on."), ("Do", " ({note})"))
+)
 
 
 def specs() -> list[TaskSpec]:
@@ -42,10 +26,10 @@ def specs() -> list[TaskSpec]:
         Template("Write what is {answer}.", "{text}", inverted=True),
     )
     return [
-        _spec("choose", kind="classification", options=("yes", "no"), templates=choose),
-        _spec("long"),
-        _spec("many"),
-        _spec("tiny"),
+        small_task("choose", choose, kind="classification", options=("yes", "no")),
+        small_task("long", VERBS),
+        small_task("many", VERBS),
+        small_task("tiny", VERBS),
     ]
 
 

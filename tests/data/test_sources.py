@@ -123,7 +123,7 @@ def test_tsv_is_plain(tmp_path: Path):
         ("t.jsonl", "jsonl", '{"question": "a", "answer": "b"}\n{"q', "t.jsonl line 2: not JSON"),
         ("t.jsonl", "jsonl", "[1]\n", "line 1: a list, where one object a line"),
         ("t.jsonl", "jsonl", "{}\n", "record train-0 is empty .*t.jsonl line 1"),
-        ("t.jsonl", "jsonl", '\n{"question": "a"}\n', "train-0: 'answer' is missing.*line 2.*mend"),
+        ("t.jsonl", "jsonl", '\n{"question": "a"}\n', "train-0: 'answer' is missing.*line 2.*correct"),
         ("t.jsonl", "jsonl", '{"question": ["a"], "answer": "b"}', "field 'question' is a list"),
         ("t.jsonl", "jsonl", '{"question": " ", "answer": "b"}', "field 'question' .* is empty"),
         ("t.jsonl", "jsonl", "", r"split train \(t.jsonl of .*\) is empty"),
@@ -180,7 +180,9 @@ def test_a_file_that_is_not_utf8_is_one_line(spec: TaskSpec, tmp_path: Path):
 def test_a_malformed_split_and_an_empty_slice(spec: TaskSpec):
     with pytest.raises(UserError, match=r"task 'toy': split 'train.jsonl\[' is malformed"):
         list(canonical_records(split(spec, "train.jsonl["), "train"))
-    with pytest.raises(UserError, match=r"split train \(train.jsonl\[:-10\] of .*is empty; mend"):
+    with pytest.raises(
+        UserError, match=r"split train \(train.jsonl\[:-10\] of .*is empty; correct"
+    ):
         list(canonical_records(split(spec, "train.jsonl[:-10]"), "train"))
     with pytest.raises(UserError, match="has no split 'validation': train, test"):
         list(canonical_records(spec, "validation"))

@@ -8,28 +8,15 @@ from flanmix.data.store.store import Store
 from flanmix.evaluate.predictor import Answer, Choice
 from flanmix.registry.mixture import Mixture, MixtureTask
 from flanmix.registry.record import Record
-from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.task import TaskSpec
 from flanmix.registry.template import Template
+from tests.collections import small_task, words
 
-WORDS = ["river", "stone", "lamp", "green", "walk", "seven", "quiet", "paper", "moon", "under"]
+SPLITS = {"train": None, "validation": "v.jsonl", "test": "t.jsonl"}
 
 
 def spec(name: str, cluster: str, templates: Sequence[Template], **changes) -> TaskSpec:
-    values = {
-        "name": name,
-        "collection": "small",
-        "cluster": cluster,
-        "version": 1,
-        "kind": "generation",
-        "source": Source("jsonl", "."),
-        "splits": {"train": None, "validation": "v.jsonl", "test": "t.jsonl"},
-        "fields": {"text": "text", "note": "note"},
-        "answer": "answer",
-        "templates": tuple(templates),
-        "metrics": ("exact_match",),
-        "optional": ("note",),
-    }
-    return TaskSpec(**(values | changes))
+    return small_task(name, templates, cluster=cluster, splits=SPLITS, **changes)
 
 
 ASK = (Template("Say: {text}\n{options}"), Template("{choices}? {text}", "It is {answer}"))
@@ -68,17 +55,17 @@ SPECS = {
 def records(task: TaskSpec, split: str, count: int) -> list[Record]:
     made = []
     for i in range(count):
-        words = [WORDS[(i * 7 + j * (i % 5 + 1)) % len(WORDS)] for j in range(5 + i % 3)]
+        some = words(i, 5 + i % 3)
         options = task.options
         if task.name == "own":
-            options = (f"{words[0]} a", f"{words[1]} b", f"{words[2]} c")
+            options = (f"{some[0]} a", f"{some[1]} b", f"{some[2]} c")
         if options:
             answers = (options[i * i % len(options)],)
         elif task.name == "copied":
-            answers = (" ".join(words),)
+            answers = (" ".join(some),)
         else:
-            answers = (words[0], words[1] + " " + words[2])
-        fields = {"text": " ".join(words), "note": f"note {i}" if i % 3 else ""}
+            answers = (some[0], some[1] + " " + some[2])
+        fields = {"text": " ".join(some), "note": f"note {i}" if i % 3 else ""}
         made.append(Record(f"{split}-{i}", fields, answers, options))
     return made
 

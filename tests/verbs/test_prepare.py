@@ -1,4 +1,4 @@
-"""`flanmix prepare`: what fails is named and stops nothing else, and running it again mends it."""
+"""`flanmix prepare`: what fails is named and stops nothing else, and running it again completes it."""
 
 import json
 import os
@@ -216,7 +216,7 @@ def start(tasks: Path, store: Store, *more: str) -> subprocess.Popen:
 
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["here", "workers"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_is_mended_by_running_it_again(
+def test_an_interrupted_run_is_completed_by_running_it_again(
     tasks: Path, store: Store, prepare, how: signal.Signals, more: tuple[str, ...]
 ):
     declare(tasks, a1="rows", b1="slow", c1="slow")

@@ -6,7 +6,7 @@
     -> ("train.jsonl line 1", {"text": "It rains.", "label": 1}), ...
 
 A kind of source is one file with one registration, here or outside of the package (a module that
-FLANMIX_PLUGINS names). This is a whole one, for `source: {parquet: folder}`:
+FLANMIX_PLUGINS names). This is a complete one, for `source: {parquet: folder}`:
 
     class ParquetSource:
         cheap, own_splits, settings = True, True, ()

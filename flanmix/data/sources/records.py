@@ -51,7 +51,7 @@ def canonical_records(
         try:
             records = canonicalize(task, raw, f"{split}-{number}")
         except RecordError as error:
-            raise UserError(f"{error} ({where}); mend the record or the card") from None
+            raise UserError(f"{error} ({where}); correct the record or the card") from None
         for record in records:
             yield record
             made += 1
@@ -61,7 +61,7 @@ def canonical_records(
         what = f"all {number + 1} records were dropped by {task.mapping}" if number >= 0 else ""
         raise UserError(
             f"task '{task.name}': split {split} ({task.splits[split]} of {_name(task)}) is empty; "
-            f"{what or 'mend its split expression or its data'}"
+            f"{what or 'correct its split expression or its data'}"
         )
 
 

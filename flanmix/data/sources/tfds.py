@@ -102,7 +102,7 @@ class _ClampedSplits(dict[str, str]):
                 location = self._task.source.location
                 raise UserError(
                     f"task '{self._task.name}': split {split} ({expression} of tfds {location}) "
-                    "is empty; mend its split expression"
+                    "is empty; correct its split expression"
                 )
             self._clamped[split] = clamped
         return self._clamped[split]

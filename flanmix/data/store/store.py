@@ -310,7 +310,7 @@ def _claim(folder: Path) -> tuple[Path, int]:
 
 
 def _replace(target: Path, folder: Path) -> None:
-    """Puts a complete folder in its place."""
+    """Moves a complete folder to where it is read."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
