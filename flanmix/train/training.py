@@ -62,6 +62,9 @@ def train(run: Run, text: str) -> int:
         learner = build_learner(
             run.model, run.compute, run.train, num_tasks=len(data.mixture.tasks)
         )
+        tasks = []
+        if run.evaluation.groups:  # a name that is unknown is found before anything is computed
+            tasks = configured_tasks(run.data, run.evaluation, data.store)
         start = find_start(run, learner)
         record = run_record(
             run, data.mixture, data.absent, data.vocabulary, text, start.trained_before
@@ -69,10 +72,7 @@ def train(run: Run, text: str) -> int:
         if start.run is not None and start.position is not None:
             check_unchanged(start.run, record, run.folder)
             data.loader.restore(start.position)
-        tasks = []
-        if run.evaluation.groups:
-            tasks = configured_tasks(run.data, run.evaluation, data.store)
-            tasks = with_seen(tasks, record["trained"])
+        tasks = with_seen(tasks, record["trained"])
         evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption)
         prepare_folder(run.folder, text)
         evals.drop_scores_after(start.step)

@@ -84,6 +84,12 @@ def test_what_is_missing_is_named():
         load(files=FILES[:1])
 
 
+def test_an_evaluation_needs_no_steps_and_no_optimizer():
+    run = load(files=[FILES[0], "gin/runs/evaluate.gin"], without=("STEPS",))
+    assert run.train is None
+    assert run.evaluation.groups == {"all": "pocket"} and run.evaluation.selection == 200
+
+
 def test_files_are_looked_up_here_then_in_the_search_paths_then_in_flanmix(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine.gin").write_text("include 'gin/runs/instruct.gin'\nSEED = 1\n")

@@ -1,4 +1,4 @@
-"""`flanmix prepare`: what fails is named and stops nothing else, and running it again completes it."""
+"""`prepare` from the command line: summary, skipping, failures, workers, and what ends it early."""
 
 import json
 import os
