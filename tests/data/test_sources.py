@@ -123,7 +123,12 @@ def test_tsv_is_plain(tmp_path: Path):
         ("t.jsonl", "jsonl", '{"question": "a", "answer": "b"}\n{"q', "t.jsonl line 2: not JSON"),
         ("t.jsonl", "jsonl", "[1]\n", "line 1: a list, where one object a line"),
         ("t.jsonl", "jsonl", "{}\n", "record train-0 is empty .*t.jsonl line 1"),
-        ("t.jsonl", "jsonl", '\n{"question": "a"}\n', "train-0: 'answer' is missing.*line 2.*correct"),
+        (
+            "t.jsonl",
+            "jsonl",
+            '\n{"question": "a"}\n',
+            "train-0: 'answer' is missing.*line 2.*correct",
+        ),
         ("t.jsonl", "jsonl", '{"question": ["a"], "answer": "b"}', "field 'question' is a list"),
         ("t.jsonl", "jsonl", '{"question": " ", "answer": "b"}', "field 'question' .* is empty"),
         ("t.jsonl", "jsonl", "", r"split train \(t.jsonl of .*\) is empty"),
