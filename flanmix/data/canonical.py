@@ -17,10 +17,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from flanmix.errors import UserError, nearest
 from flanmix.registry.record import ROLES, Message, Record
 from flanmix.registry.task import TaskSpec
 from flanmix.registry.user_code import load_function
+
+_LARGEST_WEIGHT = float(np.finfo(np.float32).max)  # loss weights are single precision
 
 
 class RecordError(UserError):
@@ -158,7 +162,7 @@ def _weight(task: TaskSpec, raw: Mapping[str, Any], record_id: str) -> float:
         weight = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         weight = math.nan
-    if not 0 <= weight < math.inf:
+    if not 0 <= weight <= _LARGEST_WEIGHT:
         message = (
             f"the weight ({task.weight}) is {str(value)[:80]!r}: it must be a number from 0 up"
         )
@@ -171,10 +175,13 @@ def _metadata(task: TaskSpec, raw: Mapping[str, Any], record_id: str) -> dict[st
     for name, path in task.metadata.items():
         found[name] = _read(task, record_id, raw, path)
         try:
-            json.dumps(found[name], allow_nan=False)
-        except (TypeError, ValueError):
+            text = json.dumps(found[name], allow_nan=False, ensure_ascii=False)
+            survives = json.loads(text) == found[name]  # a number as a key would become a text
+        except (TypeError, ValueError, RecursionError):
+            survives = False
+        if not survives:
             message = f"metadata '{name}' ({path}) can't be kept as JSON"
-            raise RecordError(task, record_id, message) from None
+            raise RecordError(task, record_id, message)
     return found
 
 

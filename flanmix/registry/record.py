@@ -51,7 +51,7 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """Encodes the record as UTF-8 JSON; lone surrogates are escaped, so any text survives."""
+        """Encodes the record as JSON, so that any text survives, lone surrogates too."""
         row: dict[str, Any] = {"id": self.id, "fields": dict(self.fields), "answers": self.answers}
         if self.options:
             row["options"] = self.options
@@ -63,7 +63,9 @@ class Record:
             row["weight"] = self.weight
         if self.metadata:
             row["metadata"] = self.metadata
-        return json.dumps(row, separators=(",", ":")).encode()
+        text = json.dumps(row, separators=(",", ":"), ensure_ascii=False)
+        # Not as escapes: two surrogates side by side would be read as the letter that they spell.
+        return text.encode("utf-8", "surrogatepass")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Record":

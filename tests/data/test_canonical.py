@@ -132,6 +132,8 @@ def test_rationale_weight_messages_and_metadata_are_read_by_path(full: TaskSpec)
         ({"score": -1}, r"the weight \(score\) is '-1': it must be a number from 0 up"),
         ({"score": float("nan")}, "is 'nan'"),
         ({"score": "inf"}, "is 'inf'"),
+        ({"score": 1e39}, r"is '1e\+39'"),
+        ({"score": 10**400}, "is '1000"),
         ({"score": True}, "is 'True'"),
         ({"score": "much"}, "is 'much'"),
         ({"score": None}, "is 'None'"),
@@ -142,6 +144,8 @@ def test_rationale_weight_messages_and_metadata_are_read_by_path(full: TaskSpec)
         ({"chat": [{"role": "user", "content": " "}]}, "the content of message 0 .* is empty"),
         ({"chat": [{"role": "user", "content": 1j}]}, "is a complex, not a text"),
         ({"source": {"url": float("nan")}}, r"metadata 'link' \(source.url\) can't be kept"),
+        ({"source": {"url": {1: "a number as a key"}}}, "metadata 'link' .* can't be kept"),
+        ({"source": {"url": {1, 2}}}, "metadata 'link' .* can't be kept"),
         ({"source": {"year": 1}}, "'source.url' is missing"),
     ],
 )
@@ -160,15 +164,19 @@ def test_they_enter_the_fingerprint_where_a_card_gives_them(spec: TaskSpec, full
     assert dataclasses.replace(spec, folder=None).data_fingerprint() == "b9aa6e06a6740abc"
 
 
+# Lone surrogates too, and two side by side, which are not the letter that they spell in UTF-16.
+TEXT = st.text(st.characters() | st.characters(categories=["Cs"])) | st.just("\ud83d\ude00")
+
+
 @given(
-    texts=st.dictionaries(st.text(), st.text()),
-    answers=st.lists(st.text(), min_size=1),
-    options=st.lists(st.text()),
-    messages=st.lists(st.builds(Message, st.sampled_from(ROLES), st.text())),
-    rationale=st.text(),
+    texts=st.dictionaries(TEXT, TEXT),
+    answers=st.lists(TEXT, min_size=1),
+    options=st.lists(TEXT),
+    messages=st.lists(st.builds(Message, st.sampled_from(ROLES), TEXT)),
+    rationale=TEXT,
     weight=st.floats(0, allow_infinity=False),
     metadata=st.dictionaries(
-        st.text(), st.recursive(st.none() | st.text() | st.integers() | st.booleans(), st.lists)
+        TEXT, st.recursive(st.none() | TEXT | st.integers() | st.booleans(), st.lists)
     ),
 )
 def test_a_record_survives_its_encoding(texts, answers, options, messages, metadata, **values):
