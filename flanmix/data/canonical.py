@@ -7,9 +7,9 @@
 A path is a key of the raw record, or keys joined by dots; through a list it reads every element.
 Texts may be bytes (UTF-8); numbers become their decimal form. An answer that is a whole number or a
 truth value counts the options from 0; a text must be an option, or be named in `labels`. What a
-card names besides is read by its path too: a rationale, a weight, messages, metadata. Nothing is
-skipped silently: what does not fit raises a `RecordError`. Only a card's own mapping function drops
-a record, by returning None.
+card names besides is read by its path too: a rationale, a weight, messages (their `role` and
+`content`; other keys of a message are not kept), metadata. Nothing is skipped silently: what does
+not fit raises a `RecordError`. Only a card's mapping function drops a record, by returning None.
 """
 
 import json
