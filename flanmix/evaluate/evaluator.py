@@ -7,11 +7,13 @@
 
 Every template that is not inverted is scored by itself, on the same records, without exemplars.
 Classification is by rank: the likeliest option is the answer (`accuracy` by summed log-likelihoods,
-`accuracy_normalized` by their mean over tokens). Generation is greedy. A task that several groups
+`accuracy_normalized` by their mean over tokens). Options that are the same tokens are no answer: a
+question whose right option can't be told from a wrong one counts as wrong, and a template that has
+no other question has no score. Generation is greedy. A task that several groups
 name is computed once, in the union of their templates.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
@@ -25,13 +27,15 @@ from flanmix.data.store.store import Store
 from flanmix.errors import UserError
 from flanmix.evaluate import metrics
 from flanmix.evaluate.baselines import copies, majority
-from flanmix.evaluate.predictor import Predictor
+from flanmix.evaluate.predictor import Choice, Predictor
 from flanmix.evaluate.scores import Best, Figures, Sample, Scores, Seen, TaskScores
 from flanmix.registry.mixture import Mixture
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
 
 _CHUNK = 1024  # pairs that are rendered and computed at a time, and then reported
+
+NO_ANSWER = ""  # what stands for an option that is the same tokens as one of the other kind
 
 # callback(task, answered): the task's name, and its questions answered since the last call.
 Progress = Callable[[str, int], None]
@@ -71,14 +75,43 @@ class EvalTask:
             raise ValueError(f"limit is {self.limit}: at least 1, or None for all")
 
 
-class _Answered(NamedTuple):
-    """Pairs with the answers that came, in order, and how many inputs were truncated."""
+class _Reply(NamedTuple):
+    """What came back of one question, and what was wrong with asking it.
 
-    records: list[Record]
-    pairs: list[TextExample]
-    texts: list[str]
-    normalized: list[str]
-    truncated: int
+    Attributes:
+        text: the answer; `NO_ANSWER` where it can't be told which option was chosen.
+        normalized: the answer by mean log-likelihood; that of generation is `text` again.
+        truncated: whether the input was truncated.
+        targets_truncated: whether an option, or all that was asked for, was.
+        equal: whether two of its options are the same tokens.
+        unanswerable: whether every right option is the same tokens as a wrong one.
+    """
+
+    text: str
+    normalized: str
+    truncated: bool
+    targets_truncated: bool
+    equal: bool = False
+    unanswerable: bool = False
+
+
+@dataclass
+class _Answered:
+    """The questions of one template with the replies to them, in order."""
+
+    records: list[Record] = field(default_factory=list)
+    pairs: list[TextExample] = field(default_factory=list)
+    replies: list[_Reply] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        """The answers."""
+        return [reply.text for reply in self.replies]
+
+    @property
+    def answerable(self) -> bool:
+        """Whether any of the questions can be answered rightly at all."""
+        return not all(reply.unanswerable for reply in self.replies)
 
 
 # Asks a task's question for given records in given templates.
@@ -202,6 +235,7 @@ def _score_task(
     spec = task.spec
     records = _records(store, task, task.split, task.limit)
     answered = ask(records, task.templates)
+    replies = [reply for answers in answered.values() for reply in answers.replies]
     scores = TaskScores(
         task=spec.name,
         cluster=spec.cluster,
@@ -210,16 +244,21 @@ def _score_task(
         seen=task.seen,
         examples=len(records),
         primary=metrics.primary_key(spec.metrics) or ("accuracy" if spec.has_options else ""),
-        templates={i: _figures(spec, answers) for i, answers in answered.items()},
+        templates={i: _figures(spec, a) for i, a in answered.items() if a.answerable},
         baseline=_baseline(spec, records),
-        trimmed=100.0
-        * sum(answers.truncated for answers in answered.values())
-        / sum(len(answers.pairs) for answers in answered.values()),
+        trimmed=_percent(reply.truncated for reply in replies),
+        targets_trimmed=_percent(reply.targets_truncated for reply in replies),
+        equal_options=_percent(reply.equal for reply in replies),
+        unanswerable=_percent(reply.unanswerable for reply in replies),
     )
     for split, limit in _selects(task, store, selection):
         best = _best(ask, scores, spec, _records(store, task, split, limit))
         scores = replace(scores, best=best)
     return scores, list(_samples(answered, num_samples))
+
+
+def _percent(flags: Iterable[bool]) -> float:
+    return 100.0 * float(np.mean([*flags]))
 
 
 def _records(store: Store, task: EvalTask, split: str, limit: int | None) -> list[Record]:
@@ -243,7 +282,7 @@ def _ask(
     report: Callable[[int], None],
 ) -> dict[int, _Answered]:
     """Asks for every record in every template that fits it; answers by template."""
-    answered = {number: _Answered([], [], [], [], 0) for number in templates}
+    answered = {number: _Answered() for number in templates}
     questions = [
         (number, record)
         for number in templates
@@ -253,15 +292,11 @@ def _ask(
     for start in range(0, len(questions), _CHUNK):
         chunk = questions[start : start + _CHUNK]
         pairs = [render(spec, record, number) for number, record in chunk]
-        answers = _answers(predictor, spec, [record for _, record in chunk], pairs)
-        for (number, record), pair, answer in zip(chunk, pairs, answers, strict=True):
-            text, normalized, truncated = answer
-            so_far = answered[number]
-            so_far.records.append(record)
-            so_far.pairs.append(pair)
-            so_far.texts.append(text)
-            so_far.normalized.append(normalized)
-            answered[number] = so_far._replace(truncated=so_far.truncated + truncated)
+        replies = _replies(predictor, spec, [record for _, record in chunk], pairs)
+        for (number, record), pair, reply in zip(chunk, pairs, replies, strict=True):
+            answered[number].records.append(record)
+            answered[number].pairs.append(pair)
+            answered[number].replies.append(reply)
         report(len(chunk))
     for number in templates:
         if not answered[number].pairs:
@@ -272,17 +307,43 @@ def _ask(
     return answered
 
 
-def _answers(
+def _replies(
     predictor: Predictor, spec: TaskSpec, records: Sequence[Record], pairs: Sequence[TextExample]
-) -> Iterator[tuple[str, str, bool]]:
-    """For each pair the answer, the answer by mean log-likelihood, and whether it was truncated."""
+) -> Iterator[_Reply]:
+    """What comes back of each pair."""
     if spec.has_options:
         for record, choice in zip(records, predictor.rank(pairs), strict=True):
-            options = record.options
-            yield options[choice.option], options[choice.normalized], choice.truncated
+            yield _reply(record, choice)
     else:
         for answer in predictor.generate(pairs):
-            yield answer.text, answer.text, answer.truncated
+            yield _Reply(answer.text, answer.text, answer.truncated, answer.targets_truncated)
+
+
+def _reply(record: Record, choice: Choice) -> _Reply:
+    """The option that was chosen, unless it can't be told from another one.
+
+    Options that are the same tokens are one option: a wrong one, if any of them is wrong.
+    """
+    options, first = record.options, choice.first_equal
+    if not first:
+        texts = options[choice.option], options[choice.normalized]
+        return _Reply(*texts, choice.truncated, choice.targets_truncated)
+    right = {same for same, option in zip(first, options, strict=True) if option in record.answers}
+    wrong = {
+        same for same, option in zip(first, options, strict=True) if option not in record.answers
+    }
+    told = [
+        NO_ANSWER if first[chosen] in right & wrong else options[chosen]
+        for chosen in (choice.option, choice.normalized)
+    ]
+    return _Reply(
+        told[0],
+        told[1],
+        choice.truncated,
+        choice.targets_truncated,
+        equal=True,
+        unanswerable=right <= wrong,
+    )
 
 
 def _figures(spec: TaskSpec, answers: _Answered) -> Figures:
@@ -293,7 +354,7 @@ def _figures(spec: TaskSpec, answers: _Answered) -> Figures:
     references = [record.answers for record in answers.records]
     names = [*spec.metrics, *({"accuracy"} - set(spec.metrics))]
     figures = metrics.score(names, references, answers.texts, spec.options)
-    mean = metrics.accuracy(references, answers.normalized)["accuracy"]
+    mean = metrics.accuracy(references, [reply.normalized for reply in answers.replies])["accuracy"]
     return {**figures, "accuracy_normalized": mean}
 
 
@@ -312,7 +373,7 @@ def _baseline(spec: TaskSpec, records: Sequence[Record]) -> Figures:
 
 def _best(ask: _Ask, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]) -> Best | None:
     """The template with the greatest primary figure on validation records; the first of equals."""
-    if not scores.primary:
+    if not scores.primary or not scores.templates:
         return None
     answered = ask(records, tuple(scores.templates))
     values = {i: _figures(spec, answers)[scores.primary] for i, answers in answered.items()}
@@ -327,6 +388,6 @@ def _samples(answered: Mapping[int, _Answered], count: int) -> Iterator[Sample]:
         answers = answered[templates[number % len(templates)]]
         if number < len(answers.pairs):
             pair, record = answers.pairs[number], answers.records[number]
-            output = answers.texts[number]
+            output = answers.replies[number].text
             right = output in (record.answers if record.options else pair.references)
             yield Sample(pair.task, pair.template, pair.inputs, pair.targets, output, right)

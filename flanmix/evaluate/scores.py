@@ -66,9 +66,16 @@ class TaskScores:
         split: the split that was scored.
         examples: records scored, each in every template that fits it.
         primary: the key of the figure that stands for the task; empty if it has none.
-        templates: figures by template number.
+        templates: figures by template number; of those whose questions can be answered, see
+            `unanswerable`. A task without any has no score, and no mean takes it in.
         baseline: figures of the majority class, or of copying the input.
-        trimmed: % of inputs that were too long and were truncated.
+        trimmed: % of questions whose input was too long and was truncated.
+        targets_trimmed: % of questions that have an option which was truncated, or that ask for
+            more than an answer can be.
+        equal_options: % of questions that have two options of the same tokens, truncated or for
+            want of pieces in the vocabulary.
+        unanswerable: % of questions whose right options are each the same tokens as a wrong one;
+            these count as wrong.
         seen: what of it the model has been trained on.
         best: the template chosen on validation records, if that was asked for.
     """
@@ -82,11 +89,14 @@ class TaskScores:
     templates: Mapping[int, Figures]
     baseline: Figures
     trimmed: float = 0.0
+    targets_trimmed: float = 0.0
+    equal_options: float = 0.0
+    unanswerable: float = 0.0
     seen: Seen = "unknown"
     best: Best | None = None
 
     def mean(self, templates: Iterable[int] | None = None) -> dict[str, float]:
-        """Mean over templates, all or those named, of every figure."""
+        """Mean over templates, all or those named, of every figure; empty without a score."""
         return self._over(np.mean, templates)
 
     def median(self) -> dict[str, float]:
@@ -96,7 +106,9 @@ class TaskScores:
     def _over(self, function: Any, templates: Iterable[int] | None) -> dict[str, float]:
         chosen = self.templates if templates is None else templates
         rows = [self.templates[number] for number in chosen if number in self.templates]
-        return {key: float(function([row[key] for row in rows])) for key in rows[0]}
+        return {
+            key: float(function([row[key] for row in rows])) for key in (rows[0] if rows else ())
+        }
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,9 @@ class Scores:
 
     def _primaries(self) -> dict[str, float]:
         return {
-            name: task.mean()[task.primary] for name, task in self.tasks.items() if task.primary
+            name: task.mean()[task.primary]
+            for name, task in self.tasks.items()
+            if task.primary and task.templates
         }
 
     def group(self, name: str) -> dict[str, Any]:
@@ -144,10 +158,11 @@ class Scores:
         members = {task: t for task, t in self.groups[name].items() if task in self.tasks}
         figures = {task: self.tasks[task].mean(templates) for task, templates in members.items()}
         primaries = {task: self.tasks[task].primary for task in members}
-        classes = [task for task in members if self.tasks[task].kind == "classification"]
+        scored = [task for task in members if figures[task]]
+        classes = [task for task in scored if self.tasks[task].kind == "classification"]
         return {
             "tasks": figures,
-            "mean": _mean(figures[task][key] for task, key in primaries.items() if key),
+            "mean": _mean(figures[task][primaries[task]] for task in scored if primaries[task]),
             "accuracy": _mean(figures[task]["accuracy"] for task in classes),
             "majority": _mean(self.tasks[task].baseline["accuracy"] for task in classes),
         }
@@ -156,7 +171,7 @@ class Scores:
         """Accuracy of every group, and the majority class's over all their classification tasks."""
         names = sorted({task for group in self.groups.values() for task in group})
         tasks = [self.tasks[name] for name in names if name in self.tasks]
-        classes = [task for task in tasks if task.kind == "classification"]
+        classes = [task for task in tasks if task.kind == "classification" and task.templates]
         accuracies = {name: self.group(name)["accuracy"] for name in self.groups}
         return {**accuracies, "majority": _mean(task.baseline["accuracy"] for task in classes)}
 

@@ -123,6 +123,13 @@ def beginning(words: str, count: int) -> str:
 
 # ---- scores -------------------------------------------------------------------------------------
 
+# Shares of a task's questions, in %; a column is there where one of them is not 0.
+_LOSSES = {
+    "inputs cut %": "trimmed",
+    "targets cut %": "targets_trimmed",
+    "options equal %": "equal_options",
+    "unanswerable %": "unanswerable",
+}
 _SEEN = {"neither": "", "cluster": "its cluster", "task": "the task", "unknown": "unknown"}
 
 
@@ -132,7 +139,13 @@ def scores_text(scores: Scores) -> str:
         *("task", "cluster", "trained on", "metric", "baseline"),
         *("mean", "median", "best", "records"),
     ]
-    parts = [table(header, [_row(name, task) for name, task in scores.tasks.items()])]
+    rows = [_row(name, task) for name, task in scores.tasks.items()]
+    for column, field in _LOSSES.items():
+        shares = [getattr(task, field) or None for task in scores.tasks.values()]
+        if any(shares):
+            header.append(column)
+            rows = [[*row, share] for row, share in zip(rows, shares, strict=True)]
+    parts = [table(header, rows)]
     parts.append(table(["cluster", "mean"], [[*item] for item in scores.clusters().items()]))
     groups = [[name, *_group(scores.group(name))] for name in scores.groups]
     parts.append(table(["group", "accuracy", "majority", "mean"], groups))
@@ -148,7 +161,7 @@ def _row(name: str, task: TaskScores) -> list[Any]:
     best = task.best.metrics[key] if task.best else None
     return [
         *(name, task.cluster, _SEEN[task.seen], key, task.baseline.get(key)),
-        *(task.mean()[key], task.median()[key], best, task.examples),
+        *(task.mean().get(key), task.median().get(key), best, task.examples),
     ]
 
 
