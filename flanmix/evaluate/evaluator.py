@@ -9,33 +9,28 @@ Every template that is not inverted is scored by itself, on the same records, wi
 Classification is by rank: the likeliest option is the answer (`accuracy` by summed log-likelihoods,
 `accuracy_normalized` by their mean over tokens). Options that are the same tokens are no answer: a
 question whose right option can't be told from a wrong one counts as wrong, and a template that has
-no other question has no score. Generation is greedy. A task that several groups
-name is computed once, in the union of their templates.
+no other question has no score. Generation is greedy. A task that several groups name is computed
+once, in the union of their templates.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from flanmix.data.randomness import fold
-from flanmix.data.render import TextExample, eligible_templates, render
 from flanmix.data.store.reader import RecordReader
 from flanmix.data.store.store import Store
 from flanmix.errors import UserError
 from flanmix.evaluate import metrics
+from flanmix.evaluate.asking import Answered, ask
 from flanmix.evaluate.baselines import copies, majority
-from flanmix.evaluate.predictor import Choice, Predictor
+from flanmix.evaluate.predictor import Predictor
 from flanmix.evaluate.scores import Best, Figures, Sample, Scores, Seen, TaskScores
 from flanmix.registry.mixture import Mixture
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
-
-_CHUNK = 1024  # pairs that are rendered and computed at a time, and then reported
-
-NO_ANSWER = ""  # what stands for an option that is the same tokens as one of the other kind
 
 # callback(task, answered): the task's name, and its questions answered since the last call.
 Progress = Callable[[str, int], None]
@@ -75,47 +70,8 @@ class EvalTask:
             raise ValueError(f"limit is {self.limit}: at least 1, or None for all")
 
 
-class _Reply(NamedTuple):
-    """What came back of one question, and what was wrong with asking it.
-
-    Attributes:
-        text: the answer; `NO_ANSWER` where it can't be told which option was chosen.
-        normalized: the answer by mean log-likelihood; that of generation is `text` again.
-        truncated: whether the input was truncated.
-        targets_truncated: whether an option, or all that was asked for, was.
-        equal: whether two of its options are the same tokens.
-        unanswerable: whether every right option is the same tokens as a wrong one.
-    """
-
-    text: str
-    normalized: str
-    truncated: bool
-    targets_truncated: bool
-    equal: bool = False
-    unanswerable: bool = False
-
-
-@dataclass
-class _Answered:
-    """The questions of one template with the replies to them, in order."""
-
-    records: list[Record] = field(default_factory=list)
-    pairs: list[TextExample] = field(default_factory=list)
-    replies: list[_Reply] = field(default_factory=list)
-
-    @property
-    def texts(self) -> list[str]:
-        """The answers."""
-        return [reply.text for reply in self.replies]
-
-    @property
-    def answerable(self) -> bool:
-        """Whether any of the questions can be answered rightly at all."""
-        return not all(reply.unanswerable for reply in self.replies)
-
-
 # Asks a task's question for given records in given templates.
-_Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, _Answered]]
+_Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, Answered]]
 
 
 def eval_tasks(
@@ -204,8 +160,8 @@ def evaluate(
             missing.append(name)
             continue
         progress(name, 0)
-        ask = partial(_ask, predictor, task.spec, report=partial(progress, name))
-        scored[name], kept = _score_task(ask, task, store, selection, num_samples)
+        put = partial(ask, predictor, task.spec, report=partial(progress, name))
+        scored[name], kept = _score_task(put, task, store, selection, num_samples)
         samples += kept
         for group, templates in task.groups.items():
             groups.setdefault(group, {})[name] = templates
@@ -229,12 +185,12 @@ def _selects(task: EvalTask, store: Store, selection: int) -> Iterator[tuple[str
 
 
 def _score_task(
-    ask: _Ask, task: EvalTask, store: Store, selection: int, num_samples: int
+    put: _Ask, task: EvalTask, store: Store, selection: int, num_samples: int
 ) -> tuple[TaskScores, list[Sample]]:
     """Scores one task in all of its templates; also returns samples."""
     spec = task.spec
     records = _records(store, task, task.split, task.limit)
-    answered = ask(records, task.templates)
+    answered = put(records, task.templates)
     replies = [reply for answers in answered.values() for reply in answers.replies]
     scores = TaskScores(
         task=spec.name,
@@ -252,7 +208,7 @@ def _score_task(
         unanswerable=_percent(reply.unanswerable for reply in replies),
     )
     for split, limit in _selects(task, store, selection):
-        best = _best(ask, scores, spec, _records(store, task, split, limit))
+        best = _best(put, scores, spec, _records(store, task, split, limit))
         scores = replace(scores, best=best)
     return scores, list(_samples(answered, num_samples))
 
@@ -273,80 +229,7 @@ def _records(store: Store, task: EvalTask, split: str, limit: int | None) -> lis
     return reader.__getitems__(sorted(rng.permutation(count)[:limit].tolist()))
 
 
-def _ask(
-    predictor: Predictor,
-    spec: TaskSpec,
-    records: Sequence[Record],
-    templates: Sequence[int],
-    *,
-    report: Callable[[int], None],
-) -> dict[int, _Answered]:
-    """Asks for every record in every template that fits it; answers by template."""
-    answered = {number: _Answered() for number in templates}
-    questions = [
-        (number, record)
-        for number in templates
-        for record in records
-        if eligible_templates(spec, record, (number,))
-    ]
-    for start in range(0, len(questions), _CHUNK):
-        chunk = questions[start : start + _CHUNK]
-        pairs = [render(spec, record, number) for number, record in chunk]
-        replies = _replies(predictor, spec, [record for _, record in chunk], pairs)
-        for (number, record), pair, reply in zip(chunk, pairs, replies, strict=True):
-            answered[number].records.append(record)
-            answered[number].pairs.append(pair)
-            answered[number].replies.append(reply)
-        report(len(chunk))
-    for number in templates:
-        if not answered[number].pairs:
-            raise UserError(
-                f"task '{spec.name}': template {number} fits none of its records: the optional "
-                "field that it uses is always empty"
-            )
-    return answered
-
-
-def _replies(
-    predictor: Predictor, spec: TaskSpec, records: Sequence[Record], pairs: Sequence[TextExample]
-) -> Iterator[_Reply]:
-    """What comes back of each pair."""
-    if spec.has_options:
-        for record, choice in zip(records, predictor.rank(pairs), strict=True):
-            yield _reply(record, choice)
-    else:
-        for answer in predictor.generate(pairs):
-            yield _Reply(answer.text, answer.text, answer.truncated, answer.targets_truncated)
-
-
-def _reply(record: Record, choice: Choice) -> _Reply:
-    """The option that was chosen, unless it can't be told from another one.
-
-    Options that are the same tokens are one option: a wrong one, if any of them is wrong.
-    """
-    options, first = record.options, choice.first_equal
-    if not first:
-        texts = options[choice.option], options[choice.normalized]
-        return _Reply(*texts, choice.truncated, choice.targets_truncated)
-    right = {same for same, option in zip(first, options, strict=True) if option in record.answers}
-    wrong = {
-        same for same, option in zip(first, options, strict=True) if option not in record.answers
-    }
-    told = [
-        NO_ANSWER if first[chosen] in right & wrong else options[chosen]
-        for chosen in (choice.option, choice.normalized)
-    ]
-    return _Reply(
-        told[0],
-        told[1],
-        choice.truncated,
-        choice.targets_truncated,
-        equal=True,
-        unanswerable=right <= wrong,
-    )
-
-
-def _figures(spec: TaskSpec, answers: _Answered) -> Figures:
+def _figures(spec: TaskSpec, answers: Answered) -> Figures:
     """All figures of one template; those of the accuracy always, where there are options."""
     if not spec.has_options:
         references = [pair.references for pair in answers.pairs]
@@ -371,17 +254,17 @@ def _baseline(spec: TaskSpec, records: Sequence[Record]) -> Figures:
     return max(every, key=lambda figures: figures.get(key, 0.0), default={})
 
 
-def _best(ask: _Ask, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]) -> Best | None:
+def _best(put: _Ask, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]) -> Best | None:
     """The template with the greatest primary figure on validation records; the first of equals."""
     if not scores.primary or not scores.templates:
         return None
-    answered = ask(records, tuple(scores.templates))
+    answered = put(records, tuple(scores.templates))
     values = {i: _figures(spec, answers)[scores.primary] for i, answers in answered.items()}
     chosen = min(values, key=lambda number: (-values[number], number))
     return Best(chosen, values[chosen], scores.templates[chosen])
 
 
-def _samples(answered: Mapping[int, _Answered], count: int) -> Iterator[Sample]:
+def _samples(answered: Mapping[int, Answered], count: int) -> Iterator[Sample]:
     """Some questions, each of another template and another record as far as there are."""
     templates = list(answered)
     for number in range(count):
