@@ -14,12 +14,14 @@ its classification tasks.
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from flanmix.errors import UserError
 
 Figures = Mapping[str, float]
 # What of a task the model has been trained on: the task, another task of its cluster, neither.
@@ -148,12 +150,16 @@ class Scores:
             if task.primary and task.templates
         }
 
+    def asked(self, name: str) -> frozenset[int]:
+        """The templates that a task was asked in."""
+        return frozenset(n for group in self.groups.values() for n in group.get(name, ()))
+
     def group(self, name: str) -> dict[str, Any]:
         """Means over a group's tasks, each in the group's templates alone.
 
         Returns:
-            `tasks` (name to figures), `mean` of the primary figures, and `accuracy` and `majority`
-            of its classification tasks; a mean of nothing is None.
+            `tasks` (name to figures), `mean` of the primary figures, `accuracy` and `majority` of
+            its classification tasks, `templates` (name to numbers); a mean of nothing is None.
         """
         members = {task: t for task, t in self.groups[name].items() if task in self.tasks}
         figures = {task: self.tasks[task].mean(templates) for task, templates in members.items()}
@@ -165,15 +171,12 @@ class Scores:
             "mean": _mean(figures[task][primaries[task]] for task in scored if primaries[task]),
             "accuracy": _mean(figures[task]["accuracy"] for task in classes),
             "majority": _mean(self.tasks[task].baseline["accuracy"] for task in classes),
+            "templates": {task: list(templates) for task, templates in members.items()},
         }
 
     def summary(self) -> dict[str, float | None]:
         """Accuracy of every group, and the majority class's over all their classification tasks."""
-        names = sorted({task for group in self.groups.values() for task in group})
-        tasks = [self.tasks[name] for name in names if name in self.tasks]
-        classes = [task for task in tasks if task.kind == "classification" and task.templates]
-        accuracies = {name: self.group(name)["accuracy"] for name in self.groups}
-        return {**accuracies, "majority": _mean(task.baseline["accuracy"] for task in classes)}
+        return _summary(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Returns what `scores.json` holds, see the module."""
@@ -201,19 +204,40 @@ def _details(task: TaskScores) -> dict[str, Any]:
     return details
 
 
+def _summary(document: Mapping[str, Any]) -> dict[str, float | None]:
+    """See `Scores.summary`; of an evaluation as it is written."""
+    groups = document["groups"]
+    names = sorted({task for group in groups.values() for task in group["tasks"]})
+    tasks = [document["details"][name] for name in names]
+    classes = [task for task in tasks if task["kind"] == "classification" and task["templates"]]
+    return {
+        **{name: group["accuracy"] for name, group in groups.items()},
+        "majority": _mean(task["baseline"]["accuracy"] for task in classes),
+    }
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
 def write_scores(run_dir: Path, scores: Scores) -> None:
     """Writes an evaluation into a run's folder.
 
-    `scores/<step>.json` has all of it; `scores.json` has the last step's, and where that has groups
-    and step 0 was evaluated too, also `before` and `after`, the summaries of the two.
+    `scores/<step>.json` has all of it, and what was found of this step before: a group of the same
+    name is replaced, see `merged`. `scores.json` has the last step's, and where that has groups and
+    step 0 was evaluated too, also `before` and `after`, the summaries of the two.
 
     Args:
         run_dir: the run's folder.
-        scores: the evaluation; one of the same step is replaced.
+        scores: the evaluation.
+
+    Raises:
+        UserError: what was found before can't be read.
     """
     folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"{scores.step:09d}.json", scores.to_json() | {"summary": scores.summary()})
+    before = read_step(run_dir, scores.step)
+    document = scores.to_json() if before is None else merged(before, scores)
+    _write(_path(run_dir, scores.step), document | {"summary": _summary(document)})
     first, last = read_scores(run_dir)
     document = {key: value for key, value in last.items() if key != "summary"}
     if last["groups"] and first["step"] == 0:
@@ -221,14 +245,110 @@ def write_scores(run_dir: Path, scores: Scores) -> None:
     _write(run_dir / FILE, document)
 
 
+def merged(before: Mapping[str, Any], scores: Scores) -> dict[str, Any]:
+    """Adds an evaluation to one of the same step, as both are written.
+
+    A group replaces the one of its name; the others stay as they were found. Of a task that both
+    have, scored on the same records, the templates are joined, the newer figures first; on other
+    records it is replaced. What belongs to no group any more is dropped.
+    """
+    new = scores.to_json()
+    groups = {**before["groups"], **new["groups"]}
+    old = {
+        name: _without(_task_scores(name, details), name, groups)
+        for name, details in before["details"].items()
+        if any(name in group["tasks"] for group in groups.values())
+    }
+    joined = {
+        name: _joined(old.get(name), task, scores.asked(name))
+        for name, task in scores.tasks.items()
+    }
+    tasks = {name: task for name, task in sorted({**old, **joined}.items())}
+    missing = sorted({*before["missing"], *new["missing"]} - set(tasks))
+    samples = [
+        *(s for s in before["samples"] if s["task"] in old and s["task"] not in scores.tasks),
+        *new["samples"],
+    ]
+    document = Scores(scores.step, tasks, missing=missing).to_json()
+    samples.sort(key=lambda sample: sample["task"])
+    return document | {"groups": groups, "samples": samples}
+
+
+def _task_scores(name: str, details: Mapping[str, Any]) -> TaskScores:
+    """A task's scores as `details` has them; an older flanmix wrote fewer fields."""
+    known = {key: details[key] for key in TaskScores.__dataclass_fields__ if key in details}
+    known["templates"] = {int(number): f for number, f in details["templates"].items()}
+    known["best"] = Best(**details["best"]) if details["best"] else None
+    return TaskScores(task=name, **known)
+
+
+def _without(task: TaskScores, name: str, groups: Mapping[str, Mapping[str, Any]]) -> TaskScores:
+    """The task in those templates that a group has; all where an older flanmix did not write it."""
+    asked = [
+        group.get("templates", {}).get(name) for group in groups.values() if name in group["tasks"]
+    ]
+    if None in asked:
+        return task
+    numbers = {number for templates in asked for number in templates}
+    return replace(task, templates={n: f for n, f in task.templates.items() if n in numbers})
+
+
+def _joined(old: TaskScores | None, new: TaskScores, asked: Set[int]) -> TaskScores:
+    """The newer scores, with the older ones of those templates that were not asked again."""
+    if old is None or (old.split, old.examples) != (new.split, new.examples):
+        return new
+    others = {number: f for number, f in old.templates.items() if number not in asked}
+    if not others:
+        return new
+    shares = {
+        key: (len(others) * getattr(old, key) + len(asked) * getattr(new, key))
+        / (len(others) + len(asked))
+        for key in ("trimmed", "targets_trimmed", "equal_options", "unanswerable")
+    }
+    found = [best for best in (new.best, old.best) if best is not None]
+    best = max(found, key=lambda best: best.validation, default=None)
+    templates = dict(sorted({**others, **new.templates}.items()))
+    return replace(new, templates=templates, best=best, **shares)
+
+
 def read_scores(run_dir: Path) -> list[dict[str, Any]]:
     """Returns the first and the last evaluation of a run; nothing if there is none.
 
     Where there is only one, it is both.
+
+    Raises:
+        UserError: one can't be read.
     """
-    paths = sorted((run_dir / FOLDER).glob("*.json"))
-    ends = [paths[0], paths[-1]] if paths else []
-    return [json.loads(path.read_text(encoding="utf-8")) for path in ends]
+    steps = scored_steps(run_dir)
+    found = [read_step(run_dir, step) for step in ([steps[0], steps[-1]] if steps else [])]
+    return [document for document in found if document is not None]
+
+
+def scored_steps(run_dir: Path) -> list[int]:
+    """Returns the steps of which a run has scores, in order."""
+    paths = (run_dir / FOLDER).glob("*.json")
+    return sorted(int(path.stem) for path in paths if path.stem.isdecimal())
+
+
+def read_step(run_dir: Path, step: int) -> dict[str, Any] | None:
+    """Returns the scores of one step of a run as they were written; None if there are none.
+
+    Raises:
+        UserError: they can't be read.
+    """
+    path = _path(run_dir, step)
+    if not path.exists():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        _ = document["groups"], document["details"], document["missing"], document["samples"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} holds no scores: remove it, and evaluate again") from None
+    return document
+
+
+def _path(run_dir: Path, step: int) -> Path:
+    return run_dir / FOLDER / f"{step:09d}.json"
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

@@ -166,7 +166,7 @@ class Events:
 
     def _draw(self, line: dict[str, Any]) -> None:
         if self._board is None:
-            self._board = _board(self._folder, self._start)
+            self._board = board(self._folder, purge_step=self._start + 1)
         for name, value in line.items():
             if isinstance(value, int | float) and name != "step":
                 self._board.add_scalar(f"train/{name}", value, line["step"])
@@ -174,7 +174,13 @@ class Events:
             self._board.add_scalar(f"loss/{task}", figures["loss"], line["step"])
 
 
-def _board(folder: Path, start: int) -> Any:
+def board(folder: Path, purge_step: int | None = None) -> Any:
+    """Returns a writer of TensorBoard events.
+
+    Args:
+        folder: where they go.
+        purge_step: what an earlier writer wrote of this step and later ones is void.
+    """
     # Where torch is installed, tensorboardX would import it, for seconds and nothing of use here.
     absent = {"torch": None} if "torch" not in sys.modules else {}
     sys.modules.update(absent)  # pyrefly: ignore[no-matching-overload]
@@ -183,7 +189,7 @@ def _board(folder: Path, start: int) -> Any:
     finally:
         for name in absent:
             del sys.modules[name]
-    return SummaryWriter(str(folder), purge_step=start + 1)
+    return SummaryWriter(str(folder), purge_step=purge_step)
 
 
 def truncate_after(path: Path, step: int) -> None:

@@ -3,3 +3,4 @@
 METRICS = "metrics.jsonl"
 CONFIG = "config.gin"
 CHECKPOINTS = "checkpoints"
+SCORE_EVENTS = "eval"

@@ -206,8 +206,8 @@ class Evaluation:
     """What is evaluated, while training and after it.
 
     Attributes:
-        groups: name of a group of scores -> the mixture whose tasks and templates it holds; nothing
-            is evaluated in training where there is none.
+        groups: name of a group of scores -> the mixture whose tasks and templates it holds; None
+            for the run's own mixture, and no group at all for no evaluation in training.
         every: steps between evaluations; 0 for the last one only.
         examples: at most so many records of each task; None for all.
         selection: at most so many validation records choose a task's best template; 0: none do.
@@ -215,7 +215,7 @@ class Evaluation:
         batch_size: rows of a batch; None for the training's.
     """
 
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] | None = None
     every: int = by_macro("EVAL_EVERY", default=0)
     examples: int | None = None
     selection: int = 0

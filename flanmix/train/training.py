@@ -63,7 +63,9 @@ def train(run: Run, text: str) -> int:
             run.model, run.compute, run.train, num_tasks=len(data.mixture.tasks)
         )
         tasks = []
-        if run.evaluation.groups:  # a name that is unknown is found before anything is computed
+        if (
+            run.evaluation.groups != {}
+        ):  # a name that is unknown is found before anything is computed
             tasks = configured_tasks(run.data, run.evaluation, data.store)
         start = find_start(run, learner)
         record = run_record(

@@ -36,6 +36,7 @@ INPUTS_LENGTH = 48
 TARGETS_LENGTH = 16
 STEPS = 6
 CHECKPOINT_EVERY = 2
+Evaluation.groups = {}
 T5Config.vocab_size = 384
 T5Config.d_model = 16
 T5Config.d_ff = 32

@@ -87,7 +87,7 @@ def test_what_is_missing_is_named():
 def test_an_evaluation_needs_no_steps_and_no_optimizer():
     run = load(files=[FILES[0], "gin/runs/evaluate.gin"], without=("STEPS",))
     assert run.train is None
-    assert run.evaluation.groups == {"all": "pocket"} and run.evaluation.selection == 200
+    assert run.evaluation.groups is None and run.evaluation.selection == 200
 
 
 def test_files_are_looked_up_here_then_in_the_search_paths_then_in_flanmix(tmp_path):
