@@ -150,7 +150,8 @@ def scores_text(scores: Scores) -> str:
     groups = [[name, *_group(scores.group(name))] for name in scores.groups]
     parts.append(table(["group", "accuracy", "majority", "mean"], groups))
     if (mean := scores.mean()) is not None:
-        parts.append(f"step {scores.step}, mean over {len(scores.tasks)} tasks: {mean:.2f}")
+        scored = sum(bool(task.primary and task.templates) for task in scores.tasks.values())
+        parts.append(f"step {scores.step}, mean over {scored} tasks: {mean:.2f}")
     if scores.missing:
         parts.append(f"not prepared, and left out: {', '.join(scores.missing)}")
     return "\n\n".join(parts)
