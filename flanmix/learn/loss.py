@@ -131,5 +131,7 @@ def token_losses(
         entropy = -(on * math.log(on) + (vocabulary - 1) * off * math.log(off))
         others_BT = jnp.sum(logits_BTV, axis=-1) - target_BT
         cross_entropy_BT = log_z_BT - on * target_BT - off * others_BT - entropy
-    correct_BT = target_BT >= jnp.max(jax.lax.stop_gradient(logits_BTV), axis=-1)
+    # The target alone is as high as the target: a tie is not told apart, and so not right.
+    as_high_BT = jnp.sum(logits_BTV >= target_BT[..., None], axis=-1)
+    correct_BT = as_high_BT == 1
     return TokenLosses(cross_entropy_BT, config.z_loss * jnp.square(log_z_BT), correct_BT)
