@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from flanmix.evaluate.batches import fixed_batches, to_devices
+from flanmix.evaluate.batches import check_ids, fixed_batches, to_devices
 from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import constrain
 
@@ -127,7 +127,11 @@ def generate(
     Returns:
         The new ids of each prompt, in the prompts' order; EOS ends them, unless they reached
         `max_new_tokens` first.
+
+    Raises:
+        UserError: an id is beyond the model's.
     """
+    check_ids(prompts, model.config.vocab_size)
     architecture = model.config.architecture
     first = 0 if architecture == "encoder_decoder" else 1
     widths = (max_length // 4, max_length // 2, max_length, longest or max_length)

@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 
 from flanmix.data.packing import Features, pack_row
 from flanmix.data.tokens import Example, Lengths
-from flanmix.evaluate.batches import fixed_batches, to_devices
+from flanmix.evaluate.batches import check_ids, fixed_batches, to_devices
 from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import constrain
 
@@ -113,9 +113,16 @@ def rank(
 
     Returns:
         The scores in the questions' order; they do not depend on the batch size.
+
+    Raises:
+        UserError: an id is beyond the model's.
     """
     if not questions:
         return []
+    check_ids(
+        (ids for question in questions for option in question for ids in option[:2]),
+        model.config.vocab_size,
+    )
     build = _two_sided_row if lengths.two_sided else _one_sided_row
     places: list[OptionTokens] = []
     built = []

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from flanmix.data.render import TextExample
 from flanmix.data.tokens import Lengths, tokenize
 from flanmix.data.vocabulary import ByteVocabulary, load_vocabulary
+from flanmix.errors import UserError
 from flanmix.evaluate import predictor as predictor_module
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.rank import OptionScores
-from tests.evaluate.models import ARCHITECTURES
+from tests.evaluate.models import ARCHITECTURES, tiny_model
 
 VOCABULARY = ByteVocabulary()
 
@@ -140,6 +141,16 @@ def test_options_of_the_same_tokens_are_named(options, first_equal, architecture
     pair = TextExample.of_pair("x" * 30, options[0], options=options)
     (_, (choice,)) = asked([pair], Lengths(8, 6, architecture), Narrow())
     assert choice.first_equal == first_equal
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_id_that_the_model_lacks_is_one_line(architecture):
+    model = tiny_model(architecture)  # of 32 ids; the letter x is 123 among bytes
+    predictor = ModelPredictor(model, VOCABULARY, Lengths(16, 8, architecture), batch_size=1)
+    pair = TextExample.of_pair("x", "y", options=("y", "z"))
+    for ask in (predictor.rank, predictor.generate):
+        with pytest.raises(UserError, match=r"has an id 12\d, and the model's are 0 to 31"):
+            ask([pair])
 
 
 def test_t5_has_no_faces_and_no_line_breaks(shared_data):
