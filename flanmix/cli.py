@@ -127,7 +127,7 @@ def _evaluate(parser: _Parser) -> None:
 def _generate(parser: _Parser) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="of a run")
     parser.add_argument("--prompt", nargs="+", action="extend", default=[], metavar="TEXT")
-    parser.add_argument("--input", metavar="FILE", help="one prompt a line")
+    parser.add_argument("--input", metavar="FILE", help="one prompt a line, or JSONL; - for stdin")
     _json(parser)
 
 
