@@ -9,7 +9,7 @@ Where no groups are named, a run evaluates its own mixture. A group that is ther
 again: a run that goes on finds what it has scored, and scores what is new.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -329,14 +329,16 @@ def _own_tasks(mixture: Mixture, examples: int | None) -> list[EvalTask]:
 
 
 def _prepared(
-    tasks: list[EvalTask], data: DataConfig, store: Store, names: Iterable[str]
+    tasks: list[EvalTask], data: DataConfig, store: Store, names: Collection[str]
 ) -> list[EvalTask]:
     """The same tasks; an error if one is not prepared and ALLOW_MISSING is not set."""
     absent = [t.spec.name for t in tasks if store.count(t.spec, t.split) is None]
     if absent and not data.allow_missing:
         more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        own = data.mixture in names
+        instead = "" if own else f"; Evaluation.groups=None evaluates {data.mixture} instead"
         raise UserError(
             f"no records to evaluate of {', '.join(absent[:3])}{more} in store {store.root}: "
-            f"{prepare_hint(names, data.store)}"
+            f"{prepare_hint(names, data.store)}{instead}"
         )
     return tasks
