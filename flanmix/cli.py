@@ -5,7 +5,7 @@
                                                     args.gin_bindings = ["STEPS=200"]
 
 Exit codes: 0 done, 1 looked and found problems, 2 the user's mistake (one line on stderr),
-130 interrupted.
+3 trained and saved but not evaluated, 130 interrupted.
 """
 
 import argparse

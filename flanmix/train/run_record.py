@@ -117,15 +117,6 @@ def _tasks_difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def prepare_folder(folder: Path, text: str) -> None:
-    """Makes a run's folder, and writes its configuration there.
-
-    Raises:
-        UserError: there is a file in the way.
-    """
-    if jax.process_index() != 0:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"RUN_DIR {folder} can't be made: a file is in the way") from None
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    """Writes a run's configuration into its folder."""
+    if jax.process_index() == 0:
+        (folder / CONFIG).write_text(text, encoding="utf-8")

@@ -306,11 +306,12 @@ class Run:
         return self.data.loader(self.model.architecture)
 
     def check_devices(self, devices: int, hosts: int) -> None:
-        """Checks that the devices can share a batch.
+        """Checks that the devices can share the batches, of training and of evaluation.
 
         Raises:
             UserError: they can't; says what would do.
         """
+        self.check_evaluation_devices(devices)
         data, fsdp, _ = self.mesh.sizes(devices)
         microbatches = self.train.microbatches if self.train else 1
         rows = data * fsdp * microbatches
@@ -325,6 +326,21 @@ class Run:
             raise UserError(
                 f"STREAMS is {self.loader.num_streams}: {hosts} hosts can't share them evenly: "
                 f"choose a multiple of {hosts} that divides BATCH_SIZE"
+            )
+
+    def check_evaluation_devices(self, devices: int) -> None:
+        """Checks that the devices can share a batch of an evaluation.
+
+        Raises:
+            UserError: they can't; says what would do.
+        """
+        data, fsdp, _ = self.mesh.sizes(devices)
+        rows = self.evaluation.batch_size or self.data.batch_size
+        if rows % (data * fsdp):
+            name = "Evaluation.batch_size" if self.evaluation.batch_size else "BATCH_SIZE"
+            raise UserError(
+                f"{name} is {rows}: its rows can't be divided over {data * fsdp} devices (data "
+                f"{data} x fsdp {fsdp}): choose a multiple of {data * fsdp}"
             )
 
 

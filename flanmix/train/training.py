@@ -2,7 +2,7 @@
 
     mesh -> data -> learner -> restore -> loop -> last checkpoint and evaluation
 
-    step = train(run, text)         # text: the configuration, which RUN_DIR and checkpoints keep
+    end = train(run, text)         # text: the configuration, which RUN_DIR and checkpoints keep
 
 Run again, it goes on where the last checkpoint was written: parameters and optimizer come from the
 newest complete checkpoint of RUN_DIR, else parameters from INITIALIZE_FROM, else all is new.
@@ -30,7 +30,8 @@ from flanmix.train.data import open_data
 from flanmix.train.events import Events
 from flanmix.train.files import CHECKPOINTS
 from flanmix.train.learner import Learner, build_learner, params_of
-from flanmix.train.loop import TrainContext, train_loop
+from flanmix.train.loop import End, TrainContext, train_loop
+from flanmix.train.run_lock import locked
 from flanmix.train.run_record import check_unchanged, prepare_folder, run_record
 from flanmix.train.scoring import EvalRunner, configured_tasks
 from flanmix.train.settings import Run
@@ -38,7 +39,7 @@ from flanmix.train.settings import Run
 PyTree = Any
 
 
-def train(run: Run, text: str) -> int:
+def train(run: Run, text: str) -> End:
     """Trains to the last step, or until the run is asked to end; what was reached is saved.
 
     Args:
@@ -46,7 +47,7 @@ def train(run: Run, text: str) -> int:
         text: its configuration as a gin file.
 
     Returns:
-        The step that was reached.
+        The step that was reached, and what failed on the way.
 
     Raises:
         UserError: anything that the user can mend, before anything is computed where possible.
@@ -65,6 +66,7 @@ def train(run: Run, text: str) -> int:
         tasks = []
         if run.evaluation.groups:  # a name that is unknown is found before anything is computed
             tasks = configured_tasks(run.data, run.evaluation, data.store)
+        hosts.first_host_does(lambda: stack.enter_context(locked(run.folder)))
         start = find_start(run, learner)
         record = run_record(
             run, data.mixture, data.absent, data.vocabulary, text, start.trained_before
@@ -81,7 +83,7 @@ def train(run: Run, text: str) -> int:
             checkpoint_every=run.checkpoints.every,
             learner=learner,
             data=data,
-            writer=stack.enter_context(_writer(run)),
+            writer=stack.enter_context(_writer(run, evals)),
             evals=evals,
             before=(lambda: first_model(run, learner)) if run.evaluation.before else None,
             preemption=preemption,
@@ -91,11 +93,12 @@ def train(run: Run, text: str) -> int:
             return train_loop(context, start.state, start.step, events)
 
 
-def _writer(run: Run) -> CheckpointWriter:
+def _writer(run: Run, evals: EvalRunner) -> CheckpointWriter:
     return CheckpointWriter(
         run.folder / CHECKPOINTS,
         keep_last=run.checkpoints.keep_last,
         keep_best=run.checkpoints.keep_best,
+        score_of=evals.mean,
     )
 
 

@@ -11,34 +11,7 @@ from flanmix import cli
 from flanmix.learn.checkpoint import open_checkpoint
 from flanmix.model.sharding import make_mesh
 from flanmix.verbs import gin_config as configuration
-from tests.train.training import CARD
-
-
-@pytest.fixture
-def train(workplace, monkeypatch, capfd):
-    """Trains in a run folder with gin bindings; returns the exit code and what was printed."""
-    monkeypatch.chdir(workplace.folder)
-    monkeypatch.setenv("FLANMIX_TASKS", str(workplace.folder / "tasks"))
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(workplace.folder / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
-    def run(run_dir, *gin):
-        capfd.readouterr()
-        code = cli.main(["train", *workplace.train_flags(run_dir, *gin)])
-        return code, capfd.readouterr()
-
-    yield run
-    jax.config.update("jax_compilation_cache_dir", before)
-
-
-@pytest.fixture
-def straight(train, workplace):
-    """The lines of a run of six steps that nothing interrupted."""
-    if not (workplace.folder / "straight").exists():
-        code, said = train("straight")
-        assert code == 0, said.err
-    return workplace.lines("straight")
+from tests.train.training import CARD, one_error
 
 
 def params_of(workplace, run_dir, *gin):
@@ -55,12 +28,6 @@ def opened(folder):
 
 def assert_equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def one_error(said):
-    lines = [line for line in said.err.splitlines() if line.startswith("flanmix: ")]
-    assert "Traceback" not in said.err
-    return lines[-1]
 
 
 def test_a_run_leaves_what_the_command_line_page_promises(straight, workplace):
