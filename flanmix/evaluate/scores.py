@@ -109,6 +109,8 @@ class Scores:
         groups: by name, the templates of each of its tasks.
         missing: tasks that were left out because their records are not there.
         samples: some questions with their answers.
+        evaluation: what was evaluated, as whoever did it describes it; scores are comparable where
+            it is the same. Empty if it is not known.
     """
 
     step: int
@@ -116,6 +118,7 @@ class Scores:
     groups: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     missing: Sequence[str] = ()
     samples: Sequence[Sample] = ()
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
 
     def clusters(self) -> dict[str, float]:
         """Mean of the primary figures of each cluster's tasks."""
@@ -162,6 +165,7 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """Returns what `scores.json` holds, see the module."""
+        known = {"evaluation": dict(self.evaluation)} if self.evaluation else {}
         return {
             "step": self.step,
             "tasks": {name: task.mean() for name, task in self.tasks.items()},
@@ -171,6 +175,7 @@ class Scores:
             "groups": {name: self.group(name) for name in self.groups},
             "details": {name: _details(task) for name, task in self.tasks.items()},
             "samples": [asdict(sample) for sample in self.samples],
+            **known,
         }
 
 
@@ -190,7 +195,7 @@ def write_scores(run_dir: Path, scores: Scores) -> None:
     """Writes an evaluation into a run's folder.
 
     `scores/<step>.json` has all of it; `scores.json` has the last step's, and where that has groups
-    and step 0 was evaluated too, also `before` and `after`, the summaries of the two.
+    and step 0 was evaluated too, in the same way, also `before` and `after`, their summaries.
 
     Args:
         run_dir: the run's folder.
@@ -201,9 +206,15 @@ def write_scores(run_dir: Path, scores: Scores) -> None:
     _write(folder / f"{scores.step:09d}.json", scores.to_json() | {"summary": scores.summary()})
     first, last = read_scores(run_dir)
     document = {key: value for key, value in last.items() if key != "summary"}
-    if last["groups"] and first["step"] == 0:
+    if last["groups"] and first["step"] == 0 and _alike(first, last):
         document |= {"before": first["summary"], "after": last["summary"]}
     _write(run_dir / FILE, document)
+
+
+def _alike(first: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
+    """Whether two evaluations are of the same, as far as both say it."""
+    made_of = [scores["evaluation"] for scores in (first, last) if "evaluation" in scores]
+    return first["groups"].keys() == last["groups"].keys() and made_of[:1] == made_of[-1:]
 
 
 def read_scores(run_dir: Path) -> list[dict[str, Any]]:
@@ -218,6 +229,6 @@ def read_scores(run_dir: Path) -> list[dict[str, Any]]:
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never half of it."""
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # a run and `evaluate` may both write
     partial.write_text(json.dumps(document, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     os.replace(partial, path)

@@ -5,11 +5,13 @@
     if runner.due(step):
         mean = runner.score(model, step)    # RUN_DIR/scores/<step>.json, RUN_DIR/scores.json
 
-An evaluation that is there is not made again: a run that goes on finds what it has scored.
+An evaluation that is there is not made again: a run that goes on finds what it has scored. One of
+other groups or records is not taken for it.
 """
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -25,6 +27,7 @@ from flanmix.model.api import LanguageModel
 from flanmix.registry.catalogue import default_catalogue
 from flanmix.registry.hints import prepare_hint
 from flanmix.registry.mixture import resolve
+from flanmix.train.evaluated import described, is_of
 from flanmix.train.hosts import Preemption
 from flanmix.train.settings import DataConfig, Evaluation, Run
 
@@ -58,8 +61,12 @@ class EvalRunner:
         return bool(self._tasks) and wanted and not self.done(step)
 
     def done(self, step: int) -> bool:
-        """Whether this step's scores are there."""
-        return self._path(step).exists()
+        """Whether this step's scores are there, and are of what the run evaluates now."""
+        path = self._path(step)
+        if not path.exists():
+            return False
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        return is_of(scores, self._run, self._tasks, self._store)
 
     def mean(self, step: int) -> float | None:
         """The mean score of a step, if it is there."""
@@ -128,7 +135,7 @@ def score_model(
             shown.update(answered)
             check()
 
-        return evaluate(
+        scores = evaluate(
             predictor,
             tasks,
             store,
@@ -137,6 +144,7 @@ def score_model(
             allow_missing=run.data.allow_missing,
             progress=progress,
         )
+    return replace(scores, evaluation=described(run, tasks, store))
 
 
 def configured_tasks(data: DataConfig, evaluation: Evaluation, store: Store) -> list[EvalTask]:

@@ -187,6 +187,8 @@ class CheckpointConfig:
         keep_best: best checkpoints, by mean score, that stay as well.
         initialize_from: a checkpoint, or a run's folder, that the parameters come from.
         allow_missing: whether parameters that it lacks are new, and named, or an error.
+        allow_changes: whether a run goes on with other settings than it was trained with; a yes is
+            for one start, and is not kept in the run's configuration.
     """
 
     every: int = by_macro("CHECKPOINT_EVERY", default=1000)
@@ -194,6 +196,7 @@ class CheckpointConfig:
     keep_best: int = 1
     initialize_from: str | None = by_macro("INITIALIZE_FROM", default=None)
     allow_missing: bool = by_macro("ALLOW_MISSING", default=False)
+    allow_changes: bool = by_macro("ALLOW_CHANGES", default=False)
 
     def __post_init__(self) -> None:
         check_types(self)

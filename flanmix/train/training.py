@@ -26,13 +26,14 @@ from flanmix.learn.step import TrainState
 from flanmix.model.api import LanguageModel
 from flanmix.model.params import merge
 from flanmix.train import hosts
+from flanmix.train.changes import changed, confirm
 from flanmix.train.data import open_data
 from flanmix.train.events import Events
 from flanmix.train.files import CHECKPOINTS
 from flanmix.train.learner import Learner, build_learner, params_of
 from flanmix.train.loop import End, TrainContext, train_loop
 from flanmix.train.run_lock import locked
-from flanmix.train.run_record import check_unchanged, prepare_folder, run_record
+from flanmix.train.run_record import check_unchanged, run_record, write_config
 from flanmix.train.scoring import EvalRunner, configured_tasks
 from flanmix.train.settings import Run
 
@@ -68,15 +69,17 @@ def train(run: Run, text: str) -> End:
             tasks = configured_tasks(run.data, run.evaluation, data.store)
         hosts.first_host_does(lambda: stack.enter_context(locked(run.folder)))
         start = find_start(run, learner)
-        record = run_record(
-            run, data.mixture, data.absent, data.vocabulary, text, start.trained_before
-        )
+        record = run_record(run, data, text, start.trained_before)
+        earlier = None
         if start.run is not None and start.position is not None:
             check_unchanged(start.run, record, run.folder)
+            if changes := changed(start.run, run, start.step):
+                confirm(changes, run, start.step)
+                earlier = start.step, start.run["configuration"]
             data.loader.restore(start.position)
         tasks = with_seen(tasks, record["trained"])
         evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption)
-        prepare_folder(run.folder, text)
+        write_config(run.folder, text, earlier)
         evals.drop_scores_after(start.step)
         context = TrainContext(
             steps=run.train.steps,

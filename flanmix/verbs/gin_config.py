@@ -85,8 +85,12 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
 
 
 def operative() -> str:
-    """Returns the configuration as it was used by the last `load`, as a gin file."""
+    """Returns the configuration as it was used by the last `load`, as a gin file.
+
+    Without ALLOW_CHANGES: a yes is for the start that it was given to.
+    """
     text = gin.operative_config_str(max_line_length=100)
+    text = re.sub(r"^(ALLOW_CHANGES|.*\.allow_changes) = .*\n", "", text, flags=re.MULTILINE)
     # gin notes in which macro a value was read; kept, it would bind stronger than T5Config.x = ...
     return re.sub(r"^(# Parameters for )?[A-Z_]+/(?=\w+[.:])", r"\1", text, flags=re.MULTILINE)
 
