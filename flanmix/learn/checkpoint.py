@@ -41,6 +41,7 @@ from flanmix.learn.integrity import (
 from flanmix.learn.step import TrainState
 from flanmix.model.api import MODELS, Compute, LanguageModel, ModelConfig
 from flanmix.model.params import merge, part_of, split, union, upgraded_path
+from flanmix.registry.paths import check_local
 
 PyTree = Any
 Run = Mapping[str, Any]
@@ -111,6 +112,7 @@ def open_checkpoint(
     Raises:
         UserError: there is no checkpoint, none is complete, or it is of another model.
     """
+    check_local(source, "the checkpoint")
     source = Path(source).expanduser().absolute()
     candidates = _checkpoints_in(source)
     wanted = _Wanted(state, params, fill, model_of or recorded_model, upgrade, compute or Compute())

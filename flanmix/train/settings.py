@@ -32,6 +32,7 @@ from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model.api import Compute, ModelConfig
 from flanmix.model.sharding import make_mesh
+from flanmix.registry.paths import address
 
 _MACRO = "macro"
 _ELSEWHERE = "elsewhere"
@@ -83,6 +84,18 @@ def check_range(config: Any, least: int, *names: str) -> None:
             raise ValueError(f"{gin_name(config, name)} is {value}: must {must}")
 
 
+def check_paths(config: Any, *names: str) -> None:
+    """Checks that fields are None or paths, and no addresses such as `gs://bucket/store`.
+
+    Raises:
+        ValueError: names the field and the value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and (why := address(value)):
+            raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
+
+
 def gin_name(config: Any, name: str) -> str:
     """Returns the name by which a user sets a field: its macro, or `Class.field`."""
     macro = config.__dataclass_fields__[name].metadata.get(_MACRO)
@@ -121,6 +134,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "store", "vocabulary", "data_dir")
         check_range(self, 1, "batch_size", "streams")
         check_range(self, 0, "seed")
         _ = self.loader("encoder_decoder")
@@ -200,6 +214,7 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "initialize_from")
         check_range(self, 1, "keep_last")
         check_range(self, 0, "every", "keep_best")
 
@@ -296,6 +311,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "run_dir")
         _ = self.loader
 
     @property
