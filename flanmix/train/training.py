@@ -135,7 +135,7 @@ def find_start(run: Run, learner: Learner) -> Start:
     """
     folder = run.folder / CHECKPOINTS
     if saved_steps(folder):
-        opened = open_checkpoint(folder, state=learner.abstract)
+        opened = open_checkpoint(folder, state=learner.abstract, model_of=lambda _: run.model)
         set_aside(opened.damaged)
         say(f"going on from step {opened.step} in {run.folder}")
         assert opened.state is not None
@@ -159,7 +159,9 @@ def _initial_checkpoint(run: Run, learner: Learner) -> OpenCheckpoint | None:
     if source is None:
         return None
     fill = (lambda: params_of(learner.init())) if run.checkpoints.allow_missing else None
-    opened = open_checkpoint(source, params=learner.abstract_params, fill=fill)
+    opened = open_checkpoint(
+        source, params=learner.abstract_params, fill=fill, model_of=lambda _: run.model
+    )
     new = f"; new: {', '.join(opened.missing)}" if opened.missing else ""
     say(f"parameters from {source}{new}")
     return opened

@@ -13,6 +13,11 @@ from flanmix.model.sharding import make_mesh
 from flanmix.verbs import gin_config as configuration
 from tests.train.training import CARD, one_error
 
+DECODER = [
+    f"DecoderConfig.{field}"
+    for field in ("vocab_size=384", "d_model=16", "d_ff=32", "num_heads=2", "num_kv_heads=2")
+]
+
 
 def params_of(workplace, run_dir, *gin):
     flags = [f"RUN_DIR={workplace.folder / run_dir}", "STORE=store", *gin]
@@ -113,6 +118,27 @@ def test_a_missing_parameter_needs_leave(straight, workplace, train):
     assert code == 2 and "head/kernel is float32[16, 384] there and absent here" in one_error(said)
     code, said = train("tied", "INITIALIZE_FROM=straight", tied, "STEPS=0", "ALLOW_MISSING=True")
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("gin", "fields", "array"),
+    [
+        (["T5Config.d_model=32"], "d_model is 16 there and 32 here; ", "16] there and float32["),
+        (
+            ["T5Config.num_encoder_layers=2", "T5Config.dropout_rate=0.3", "ALLOW_MISSING=True"],
+            "num_encoder_layers is 1 there and 2 here; ",
+            "is float32[1, ",
+        ),
+        (["MODEL=@DecoderConfig()", *DECODER], "the model is T5Config there and DecoderConfig", ""),
+    ],
+    ids=["width", "layers", "kind"],
+)
+def test_parameters_of_another_shape_say_what_differs(straight, train, gin, fields, array):
+    code, said = train("shape", "INITIALIZE_FROM=straight", "STEPS=1", *gin)
+    assert code == 2
+    assert f"checkpoints/6 is of another model: {fields}" in one_error(said)
+    assert array in one_error(said) and "dropout" not in one_error(said)
+    assert "give the model the fields that it had" in one_error(said)
 
 
 def test_tasks_that_are_not_prepared_need_leave(workplace, train):
