@@ -26,8 +26,10 @@ from flanmix.errors import UserError
 from flanmix.learn.schedule import Schedule
 from flanmix.train.settings import Run, macros
 
+_SOURCE = "CheckpointConfig.initialize_from"
 # They say how long, how often or on what hardware, and are free to change.
 _FREE = {
+    _SOURCE,
     "TrainConfig.steps",
     "TrainConfig.microbatches",
     "Evaluation.every",
@@ -68,6 +70,7 @@ def settings_of(run: Run) -> dict[str, Any]:
     """Returns what decides a run's figures beside its data, as JSON holds it, by `Class.field`."""
     parts = [run.compute, run.evaluation, *([run.train] if run.train else [])]
     found = {"Run.model": f"@{type(run.model).__name__}", **dict(_fields(run.model))}
+    found[_SOURCE] = run.checkpoints.initialize_from
     for part in parts:
         found |= dict(_fields(part))
     return found
@@ -94,6 +97,8 @@ def changed(record: Mapping[str, Any], run: Run, step: int) -> list[Change]:
             needs_yes = _rates_differ(old, new, step, steps)
         if name.startswith(_SCHEDULE) and needs_yes and name == _of_schedule(names)[-1]:
             note = _jump(old, new, step)
+        if name == _SOURCE:
+            note = "not read: the run goes on from its own checkpoint"
         changes.append(Change(name, old[name], new[name], needs_yes, note))
     return changes
 

@@ -3,7 +3,7 @@
     described(run, tasks, store)
     ->  {"groups": {"seen": "tiny"}, "examples": 4, "selection": 0, "lengths": [48, 16],
          "records": "5ab1c2d3e4f50617"}
-    is_of(json.loads(scores_path.read_text()), run, tasks, store)      -> True
+    is_of(scores, evaluation=described(run, tasks, store), tasks, store)      -> True
 
 A step's scores hold it under `evaluation`. Those that were written before they did are compared by
 what they list: groups, tasks, templates, and how many records.
@@ -42,20 +42,25 @@ def described(run: Run, tasks: Sequence[EvalTask], store: Store) -> dict[str, An
     }
 
 
-def is_of(scores: Mapping[str, Any], run: Run, tasks: Sequence[EvalTask], store: Store) -> bool:
-    """Whether scores, as their file holds them, are what a run's evaluation would make again.
+def is_of(
+    scores: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    tasks: Sequence[EvalTask],
+    store: Store,
+) -> bool:
+    """Whether scores, as their file holds them, are what an evaluation would make again.
 
     Args:
         scores: the content of a file of `scores/`.
-        run: the run.
-        tasks: what its evaluation scores.
+        evaluation: what the evaluation is made of.
+        tasks: what it scores.
         store: where they are prepared.
     """
     if "evaluation" in scores:
-        return scores["evaluation"] == described(run, tasks, store)
+        return scores["evaluation"] == evaluation
     listed = {
         name: (task["split"], sorted(map(int, task["templates"])), task["examples"])
-        for name, task in scores["details"].items()
+        for name, task in scores.get("details", {}).items()
     }
     wanted = {}
     for task in tasks:
@@ -64,7 +69,7 @@ def is_of(scores: Mapping[str, Any], run: Run, tasks: Sequence[EvalTask], store:
             examples = count if task.limit is None else min(count, task.limit)
             wanted[task.spec.name] = (task.split, sorted(task.templates), examples)
     groups = {group for task in tasks for group in task.groups}
-    return listed == wanted and set(scores["groups"]) == groups
+    return listed == wanted and set(scores.get("groups", ())) == groups
 
 
 def _sha256(task: EvalTask, split: str, store: Store) -> str:

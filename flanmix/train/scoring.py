@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -52,6 +53,7 @@ class EvalRunner:
         self._store = store
         self._vocabulary = vocabulary
         self._preemption = preemption
+        self._evaluation = described(run, tasks, store)
 
     def due(self, step: int) -> bool:
         """Whether the model of this step is to be evaluated, and has not been."""
@@ -62,15 +64,21 @@ class EvalRunner:
 
     def done(self, step: int) -> bool:
         """Whether this step's scores are there, and are of what the run evaluates now."""
-        path = self._path(step)
-        if not path.exists():
-            return False
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        return is_of(scores, self._run, self._tasks, self._store)
+        return self._scores(step) is not None
 
     def mean(self, step: int) -> float | None:
         """The mean score of a step, if it is there."""
-        return json.loads(self._path(step).read_text())["mean"] if self.done(step) else None
+        scores = self._scores(step)
+        return None if scores is None else scores["mean"]
+
+    def _scores(self, step: int) -> dict[str, Any] | None:
+        """The scores of a step, if they are there and of what the run evaluates now."""
+        try:
+            scores = json.loads(self._path(step).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        same = is_of(scores, self._evaluation, self._tasks, self._store)
+        return scores if same else None
 
     def score(self, model: LanguageModel, step: int) -> float | None:
         """Evaluates and writes the scores; returns their mean, or None if the run is to end."""
@@ -81,7 +89,7 @@ class EvalRunner:
         except _Stopped:
             return None
         if jax.process_index() == 0:
-            write_scores(self._run.folder, scores)
+            write_scores(self._run.folder, replace(scores, evaluation=self._evaluation))
         return scores.mean()
 
     def drop_scores_after(self, step: int) -> None:

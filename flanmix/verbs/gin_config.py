@@ -163,8 +163,9 @@ def _stay_in_its_folder(file: str) -> None:
     if found is None or not re.fullmatch(r"config(\.\d+)?\.gin", found.name):
         return
     folder = found.absolute().parent
-    if not ((folder / CHECKPOINTS).is_dir() or (folder / METRICS).is_file()):
-        return
+    of_a_run = (folder / CHECKPOINTS).is_dir() or (folder / METRICS).is_file()
+    if not of_a_run or "\n# Parameters for Run:" not in found.read_text(encoding="utf-8"):
+        return  # somebody's own file of that name
     written = gin.config.query_parameter("RUN_DIR/gin.macro.value")
     if Path(written).expanduser().absolute() != folder:
         say(f"RUN_DIR is {folder}, where {found.name} lies (it was written in {written})")

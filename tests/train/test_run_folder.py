@@ -12,6 +12,7 @@ import pytest
 from flanmix import cli
 from flanmix.errors import UserError
 from flanmix.train.run_lock import locked
+from flanmix.verbs import gin_config
 from tests.train.training import one_error
 
 HOLD = """
@@ -102,3 +103,12 @@ def test_a_copied_run_is_itself_and_not_the_original(straight, workplace, train,
     assert cli.main(["train", *flags]) == 0
     assert json.loads((other / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 7
     assert (contents(original), contents(workplace.folder / "straight")) == before
+
+
+def test_a_file_of_ones_own_that_is_called_config_keeps_its_folder(workplace, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.gin").write_text(
+        "RUN_DIR = 'b'\n" + (workplace.folder / "tiny.gin").read_text()
+    )
+    run = gin_config.load([str(tmp_path / "config.gin")], ["STORE=s"], [])
+    assert run.run_dir == "b"

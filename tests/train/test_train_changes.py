@@ -113,10 +113,15 @@ OTHER = [
 
 
 @pytest.mark.parametrize(("gin", "change"), OTHER)
-def test_other_settings_are_listed_and_refused_without_a_yes(straight, train, gin, change):
+def test_other_settings_are_listed_and_refused_without_a_yes(
+    straight, workplace, train, gin, change
+):
+    config = workplace.folder / "straight" / "config.gin"
+    before = config.read_text()
     code, said = train("straight", "STEPS=8", *gin)
     assert code == 2
     assert "came to step 6 with other settings: " in one_error(said)
+    assert config.read_text() == before
     assert change in one_error(said) and "--gin.ALLOW_CHANGES=True" in one_error(said)
 
 
@@ -145,8 +150,9 @@ def test_with_a_yes_the_run_goes_on_and_keeps_both_configurations(straight, work
 def test_what_changes_no_figure_needs_no_yes(straight, workplace, train):
     copied(workplace, "free")
     free = ("CHECKPOINT_EVERY=1", "EVAL_EVERY=3", "MICROBATCHES=2", "Compute.remat=full")
-    code, said = train("free", "STEPS=7", *free, "CheckpointConfig.keep_last=9")
+    code, said = train("free", "STEPS=7", *free, "INITIALIZE_FROM=elsewhere")
     assert code == 0, said.err
+    assert "INITIALIZE_FROM: None -> 'elsewhere' (not read: the run goes on from its" in said.err
 
 
 def test_a_run_that_an_older_flanmix_left_goes_on_and_is_compared_by_its_text(

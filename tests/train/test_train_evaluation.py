@@ -22,14 +22,14 @@ def breaks(monkeypatch, workplace):
         step = next(x for x in args if isinstance(x, int))
         saved[step] = saved_steps(run.folder / "checkpoints")
         if step in at:
-            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nwhile decoding")
+            raise at[step]
         return real(run, *args)
 
-    at = set()
+    at = {}
 
-    def set_up(*steps):
+    def set_up(error, *steps):
         at.clear()
-        at.update(steps)
+        at.update(dict.fromkeys(steps, error))
         return saved
 
     monkeypatch.setattr(scoring, "score_model", score_model)
@@ -39,7 +39,7 @@ def breaks(monkeypatch, workplace):
 def test_a_failing_evaluation_costs_no_step_and_ends_with_a_code_of_its_own(
     straight, workplace, train, breaks
 ):
-    saved = breaks(4, 6)
+    saved = breaks(RuntimeError("RESOURCE_EXHAUSTED: out of memory\nwhile decoding"), 4, 6)
     code, said = train("broken", *SCORED, "CHECKPOINT_EVERY=4")
     assert code == 3
     assert "Traceback" not in said.err
@@ -53,10 +53,21 @@ def test_a_failing_evaluation_costs_no_step_and_ends_with_a_code_of_its_own(
     folder = workplace.folder / "broken"
     assert [p.name for p in sorted((folder / "scores").iterdir())] == ["000000002.json"]
 
-    breaks()
+    breaks(None)
     code, said = train("broken", *SCORED, "CHECKPOINT_EVERY=4")
     assert code == 0, said.err
     assert json.loads((folder / "scores.json").read_text())["step"] == 6
+
+
+def test_a_run_that_is_asked_to_end_while_it_evaluates_is_not_done(workplace, train, breaks):
+    breaks(scoring._Stopped(), 6)
+    code, said = train("stopped", GROUPS, "Evaluation.examples=4")
+    assert code == 0
+    assert said.err.splitlines()[-1] == "preempted at step 6: saved"
+    breaks(None)
+    code, said = train("stopped", GROUPS, "Evaluation.examples=4")
+    assert code == 0 and said.err.splitlines()[-1].startswith("done: 6 steps")
+    assert json.loads((workplace.folder / "stopped" / "scores.json").read_text())["step"] == 6
 
 
 def test_a_batch_that_the_devices_cannot_share_is_found_before_the_first_step(
