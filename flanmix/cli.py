@@ -5,7 +5,7 @@
                                                     args.gin_bindings = ["STEPS=200"]
 
 Exit codes: 0 done, 1 looked and found problems, 2 the user's mistake (one line on stderr),
-130 interrupted.
+3 trained and saved but not evaluated, 130 interrupted.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from flanmix.errors import UserError, nearest
 
 _GIN = "--gin."
+_PATHS = {"DIR", "FILE", "RUN_DIR", "V", "SRC", "DST"}  # what stands for a path in a flag's help
 # What the system refuses whatever the program does: said in one line, as the user's to mend.
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
@@ -241,6 +242,7 @@ def parse(name: str, argv: list[str]) -> argparse.Namespace:
     flags = [flag for action in made._actions for flag in action.option_strings]
     _refuse_unknown_flags(name, rest, flags)
     args = made.parse_intermixed_args(rest)
+    _refuse_addresses(name, made, args)
     if gin:
         args.gin_bindings = bindings
     return args
@@ -253,6 +255,18 @@ def _refuse_unknown_flags(name: str, argv: list[str], flags: list[str]) -> None:
         flag = text.partition("=")[0]
         if flag.startswith("--") and flag not in flags:
             raise UserError(f"{name}: unknown flag {flag!r}{nearest(flag, flags)}")
+
+
+def _refuse_addresses(name: str, made: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    from flanmix.registry.paths import check_local  # here, since a verb's help needs none of it
+
+    for action in made._actions:
+        if action.metavar in _PATHS:
+            given = getattr(args, action.dest)
+            for value in given if isinstance(given, list) else [given]:
+                if value is not None:
+                    flag = action.option_strings[0] if action.option_strings else action.metavar
+                    check_local(value, f"{name}: {flag}")
 
 
 def _overview() -> str:

@@ -16,7 +16,6 @@ once, in the union of their templates.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -177,60 +176,6 @@ def questions(tasks: Sequence[EvalTask], store: Store, selection: int = 0) -> in
             count = store.count(task.spec, split) or 0
             total += len(task.templates) * (count if limit is None else min(limit, count))
     return total
-
-
-def pending(
-    tasks: Sequence[EvalTask], document: Mapping[str, Any], store: Store, selection: int = 0
-) -> list[EvalTask]:
-    """What a written evaluation of the same step lacks: the tasks of those groups that differ.
-
-    A group differs if it has other tasks or templates, or if one of its tasks was scored on another
-    number of records, or without the choice of a best template that is wanted.
-
-    Args:
-        tasks: what is to be scored.
-        document: the evaluation, as `scores/<step>.json` has it.
-        store: where the tasks are prepared.
-        selection: as in `evaluate`.
-    """
-    there = [task for task in tasks if store.count(task.spec, task.split) is not None]
-    groups = {group for task in tasks for group in task.groups}
-    lacking = set()
-    for group in groups:
-        members = {task.spec.name: task for task in there if group in task.groups}
-        found = document["groups"].get(group)
-        if (
-            found is None
-            or set(found["tasks"]) != set(members)
-            or not all(
-                _as_wanted(task, group, document, store, selection) for task in members.values()
-            )
-        ):
-            lacking.add(group)
-    kept = []
-    for task in tasks:
-        own = {group: numbers for group, numbers in task.groups.items() if group in lacking}
-        if own:
-            templates = tuple(sorted({number for numbers in own.values() for number in numbers}))
-            kept.append(replace(task, groups=own, templates=templates))
-    return kept
-
-
-def _as_wanted(
-    task: EvalTask, group: str, document: Mapping[str, Any], store: Store, selection: int
-) -> bool:
-    """Whether a task of a written group was scored as it is to be scored."""
-    name = task.spec.name
-    details = document["details"][name]
-    count = store.count(task.spec, task.split) or 0
-    examples = count if task.limit is None else min(task.limit, count)
-    wordings = document["groups"][group].get("templates", {}).get(name)
-    chosen = details["best"] or not details["primary"] or not details["templates"]
-    return (
-        (details["split"], details["examples"]) == (task.split, examples)
-        and (wordings is None or tuple(wordings) == task.groups[group])
-        and bool(chosen or not any(_selects(task, store, selection)))
-    )
 
 
 def _selects(task: EvalTask, store: Store, selection: int) -> Iterator[tuple[str, int]]:

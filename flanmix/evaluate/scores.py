@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flanmix.console import warn
 from flanmix.errors import UserError
 
 Figures = Mapping[str, float]
@@ -123,6 +124,8 @@ class Scores:
         groups: by name, the templates of each of its tasks.
         missing: tasks that were left out because their records are not there.
         samples: some questions with their answers.
+        evaluation: what a training evaluates, as it describes that; its scores are comparable where
+            it is the same. Empty for scores that were asked for besides.
     """
 
     step: int
@@ -130,6 +133,7 @@ class Scores:
     groups: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     missing: Sequence[str] = ()
     samples: Sequence[Sample] = ()
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
 
     def clusters(self) -> dict[str, float]:
         """Mean of the primary figures of each cluster's tasks."""
@@ -176,10 +180,11 @@ class Scores:
 
     def summary(self) -> dict[str, float | None]:
         """Accuracy of every group, and the majority class's over all their classification tasks."""
-        return _summary(self.to_json())
+        return _summary(self.to_json(), self.groups)
 
     def to_json(self) -> dict[str, Any]:
         """Returns what `scores.json` holds, see the module."""
+        known = {"evaluation": dict(self.evaluation)} if self.evaluation else {}
         return {
             "step": self.step,
             "tasks": {name: task.mean() for name, task in self.tasks.items()},
@@ -189,6 +194,7 @@ class Scores:
             "groups": {name: self.group(name) for name in self.groups},
             "details": {name: _details(task) for name, task in self.tasks.items()},
             "samples": [asdict(sample) for sample in self.samples],
+            **known,
         }
 
 
@@ -204,12 +210,12 @@ def _details(task: TaskScores) -> dict[str, Any]:
     return details
 
 
-def _summary(document: Mapping[str, Any]) -> dict[str, float | None]:
-    """See `Scores.summary`; of an evaluation as it is written."""
-    groups = document["groups"]
-    names = sorted({task for group in groups.values() for task in group["tasks"]})
-    tasks = [document["details"][name] for name in names]
-    classes = [task for task in tasks if task["kind"] == "classification" and task["templates"]]
+def _summary(document: Mapping[str, Any], names: Iterable[str]) -> dict[str, float | None]:
+    """See `Scores.summary`; of groups of an evaluation as it is written."""
+    groups = {name: document["groups"][name] for name in names}
+    tasks = sorted({task for group in groups.values() for task in group["tasks"]})
+    details = [document["details"][name] for name in tasks]
+    classes = [task for task in details if task["kind"] == "classification" and task["templates"]]
     return {
         **{name: group["accuracy"] for name, group in groups.items()},
         "majority": _mean(task["baseline"]["accuracy"] for task in classes),
@@ -223,37 +229,53 @@ def write_scores(run_dir: Path, scores: Scores) -> None:
     """Writes an evaluation into a run's folder.
 
     `scores/<step>.json` has all of it, and what was found of this step before: a group of the same
-    name is replaced, see `merged`. `scores.json` has the last step's, and where that has groups and
-    step 0 was evaluated too, also `before` and `after`, the summaries of the two.
+    name is replaced, see `merged`. `scores.json` has the last step's, and where step 0 was
+    evaluated too, in the same way, also `before` and `after`, summaries of the groups that both
+    have.
 
     Args:
         run_dir: the run's folder.
-        scores: the evaluation.
+        scores: the evaluation; a file of its step that can't be read is written anew.
 
     Raises:
-        UserError: what was found before can't be read.
+        UserError: the scores of another step can't be read.
     """
     folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    before = read_step(run_dir, scores.step)
+    try:
+        before = read_step(run_dir, scores.step)
+    except UserError as error:
+        warn(f"{error}; it is written anew")
+        before = None
     document = scores.to_json() if before is None else merged(before, scores)
-    _write(_path(run_dir, scores.step), document | {"summary": _summary(document)})
+    summary = _summary(document, document["groups"])
+    _write(_path(run_dir, scores.step), document | {"summary": summary})
     first, last = read_scores(run_dir)
     document = {key: value for key, value in last.items() if key != "summary"}
-    if last["groups"] and first["step"] == 0:
-        document |= {"before": first["summary"], "after": last["summary"]}
+    if first["step"] == 0 and (both := _alike(first, last)):
+        document |= {"before": _summary(first, both), "after": _summary(last, both)}
     _write(run_dir / FILE, document)
+
+
+def _alike(first: Mapping[str, Any], last: Mapping[str, Any]) -> list[str]:
+    """The groups that two evaluations share, if they are of the same as far as both say it."""
+    made_of = [scores["evaluation"] for scores in (first, last) if "evaluation" in scores]
+    same = made_of[:1] == made_of[-1:]
+    return [name for name in first["groups"] if same and name in last["groups"]]
 
 
 def merged(before: Mapping[str, Any], scores: Scores) -> dict[str, Any]:
     """Adds an evaluation to one of the same step, as both are written.
 
-    A group replaces the one of its name; the others stay as they were found. Of a task that both
-    have, scored on the same records, the templates are joined, the newer figures first; on other
-    records it is replaced. What belongs to no group any more is dropped.
+    A group replaces the one of its name; the others stay as they were found, but for those of an
+    earlier training where this one is a training's too: its scores are of what it evaluates now.
+    Of a task that both have, scored on the same records, the templates are joined, the newer
+    figures first; on other records it is replaced. What belongs to no group any more is dropped.
     """
     new = scores.to_json()
-    groups = {**before["groups"], **new["groups"]}
+    gone = _trained_groups(before) if scores.evaluation else set()
+    kept = {name: group for name, group in before["groups"].items() if name not in gone}
+    groups = {**kept, **new["groups"]}
     old = {
         name: _without(_task_scores(name, details), name, groups)
         for name, details in before["details"].items()
@@ -269,9 +291,17 @@ def merged(before: Mapping[str, Any], scores: Scores) -> dict[str, Any]:
         *(s for s in before["samples"] if s["task"] in old and s["task"] not in scores.tasks),
         *new["samples"],
     ]
-    document = Scores(scores.step, tasks, missing=missing).to_json()
     samples.sort(key=lambda sample: sample["task"])
+    evaluation = scores.evaluation or before.get("evaluation", {})
+    document = Scores(scores.step, tasks, missing=missing, evaluation=evaluation).to_json()
     return document | {"groups": groups, "samples": samples}
+
+
+def _trained_groups(document: Mapping[str, Any]) -> set[str]:
+    """The groups that a training evaluated; an older flanmix wrote no others, and not which."""
+    if "evaluation" in document:
+        return set(document["evaluation"]["groups"])
+    return {name for name, group in document["groups"].items() if "templates" not in group}
 
 
 def _task_scores(name: str, details: Mapping[str, Any]) -> TaskScores:
@@ -343,7 +373,7 @@ def read_step(run_dir: Path, step: int) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
         _ = document["groups"], document["details"], document["missing"], document["samples"]
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} holds no scores: remove it, and evaluate again") from None
+        raise UserError(f"{path} holds no scores: evaluate again") from None
     return document
 
 
@@ -353,6 +383,6 @@ def _path(run_dir: Path, step: int) -> Path:
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never half of it."""
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # a run and `evaluate` may both write
     partial.write_text(json.dumps(document, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     os.replace(partial, path)

@@ -18,7 +18,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,18 @@ class NotFinite(UserError):
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What the host knows of a step when it hands the batch to the devices."""
+    """What the host knows of a step when it hands the batch to the devices.
+
+    Attributes:
+        step: its number, from 1.
+        batch_hash: gives the hash of the global batch, when the step is written down.
+        epochs: how often each task's records have been drawn.
+        encoder_positions: positions of the global batch's inputs, padding included; 0 for none.
+        decoder_positions: the same of the decoder's.
+    """
 
     step: int
-    batch_hash: str
+    batch_hash: Callable[[], str]
     epochs: dict[str, float]
     encoder_positions: int
     decoder_positions: int
@@ -74,7 +82,7 @@ def line_of(
         _stop(info.step, figures, norms)
     tokens = int(metrics.encoder_tokens) + int(metrics.decoder_tokens)
     tasks = figures.pop("tasks", {})
-    line = {"step": info.step, **figures, "batch_hash": info.batch_hash}
+    line = {"step": info.step, **figures, "batch_hash": info.batch_hash()}
     line |= {"learning_rate": float(metrics.learning_rate), **norms}
     if info.encoder_positions:
         line["encoder_fill"] = int(metrics.encoder_tokens) / info.encoder_positions

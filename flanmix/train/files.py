@@ -4,3 +4,8 @@ METRICS = "metrics.jsonl"
 CONFIG = "config.gin"
 CHECKPOINTS = "checkpoints"
 SCORE_EVENTS = "eval"
+
+
+def earlier_config(step: int) -> str:
+    """The name of the configuration that a run had up to a step, after which it has another."""
+    return f"config.{step}.gin"

@@ -5,12 +5,15 @@
     if runner.due(step):
         mean = runner.score(model, step)    # scores/<step>.json, scores.json, eval/ for TensorBoard
 
-Where no groups are named, a run evaluates its own mixture. A group that is there is not scored
-again: a run that goes on finds what it has scored, and scores what is new.
+Where no groups are named, a run evaluates its own mixture. An evaluation that is there is not made
+again: a run that goes on finds what it has scored. One of other groups or records is not taken for
+it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -18,7 +21,7 @@ from flanmix.console import bar, say, warn
 from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
-from flanmix.evaluate.evaluator import EvalTask, eval_tasks, evaluate, pending, questions
+from flanmix.evaluate.evaluator import EvalTask, eval_tasks, evaluate, questions
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.scores import (
     FOLDER,
@@ -32,6 +35,7 @@ from flanmix.model.api import LanguageModel
 from flanmix.registry.catalogue import default_catalogue
 from flanmix.registry.hints import prepare_hint
 from flanmix.registry.mixture import Mixture, resolve
+from flanmix.train.evaluated import described, is_of
 from flanmix.train.hosts import Preemption
 from flanmix.train.score_events import draw_scores
 from flanmix.train.settings import DataConfig, Evaluation, Run
@@ -60,6 +64,7 @@ class EvalRunner:
         self._store = store
         self._vocabulary = vocabulary
         self._preemption = preemption
+        self._evaluation = described(run, tasks, store)
         self._told = False
 
     def due(self, step: int) -> bool:
@@ -70,26 +75,32 @@ class EvalRunner:
         return bool(self._tasks) and wanted and not self.done(step)
 
     def done(self, step: int) -> bool:
-        """Whether this step's scores are there: every group, as it is to be scored now."""
-        return not self._pending(step)
+        """Whether this step's scores are there, and are of what the run evaluates now."""
+        return self._scores(step) is not None
 
     def mean(self, step: int) -> float | None:
         """The mean score of a step, if it is there."""
-        document = read_step(self._run.folder, step)
-        return None if document is None else document["mean"]
+        scores = self._scores(step)
+        return None if scores is None else scores["mean"]
+
+    def _scores(self, step: int) -> dict[str, Any] | None:
+        """The scores of a step, if they are there and of what the run evaluates now."""
+        try:
+            scores = read_step(self._run.folder, step)
+        except UserError:  # made again
+            return None
+        if scores is None or not is_of(scores, self._evaluation, self._tasks, self._store):
+            return None
+        return scores
 
     def score(self, model: LanguageModel, step: int) -> float | None:
-        """Evaluates what is not there yet and writes it into the run's folder.
-
-        Returns:
-            The mean of what was scored; None if the run is to end.
-        """
+        """Evaluates and writes the scores; returns their mean, or None if the run is to end."""
         try:
             scores = score_model(
                 self._run,
                 model,
                 self._vocabulary,
-                self._pending(step),
+                self._tasks,
                 self._store,
                 step,
                 self._check,
@@ -100,7 +111,7 @@ class EvalRunner:
             say_losses(scores, self._run.data)
             self._told = True
         if jax.process_index() == 0:
-            keep_scores(self._run.folder, scores)
+            keep_scores(self._run.folder, replace(scores, evaluation=self._evaluation))
         return scores.mean()
 
     def drop_scores_after(self, step: int) -> None:
@@ -117,13 +128,6 @@ class EvalRunner:
         # Hosts agree to end between steps only: on several, an evaluation runs through.
         if jax.process_count() == 1 and self._preemption.asked(0):
             raise _Stopped
-
-    def _pending(self, step: int) -> list[EvalTask]:
-        """What of the tasks has not been scored at a step."""
-        document = read_step(self._run.folder, step)
-        if document is None:
-            return list(self._tasks)
-        return pending(self._tasks, document, self._store, self._run.evaluation.selection)
 
 
 def keep_scores(run_dir: Path, scores: Scores) -> None:

@@ -32,6 +32,7 @@ from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model.api import Compute, ModelConfig
 from flanmix.model.sharding import make_mesh
+from flanmix.registry.paths import address
 
 _MACRO = "macro"
 _ELSEWHERE = "elsewhere"
@@ -83,6 +84,18 @@ def check_range(config: Any, least: int, *names: str) -> None:
             raise ValueError(f"{gin_name(config, name)} is {value}: must {must}")
 
 
+def check_paths(config: Any, *names: str) -> None:
+    """Checks that fields are None or paths, and no addresses such as `gs://bucket/store`.
+
+    Raises:
+        ValueError: names the field and the value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and (why := address(value)):
+            raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
+
+
 def gin_name(config: Any, name: str) -> str:
     """Returns the name by which a user sets a field: its macro, or `Class.field`."""
     macro = config.__dataclass_fields__[name].metadata.get(_MACRO)
@@ -121,6 +134,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "store", "vocabulary", "data_dir")
         check_range(self, 1, "batch_size", "streams")
         check_range(self, 0, "seed")
         _ = self.loader("encoder_decoder")
@@ -187,6 +201,8 @@ class CheckpointConfig:
         keep_best: best checkpoints, by mean score, that stay as well.
         initialize_from: a checkpoint, or a run's folder, that the parameters come from.
         allow_missing: whether parameters that it lacks are new, and named, or an error.
+        allow_changes: whether a run goes on with other settings than it was trained with; a yes is
+            for one start, and is not kept in the run's configuration.
     """
 
     every: int = by_macro("CHECKPOINT_EVERY", default=1000)
@@ -194,9 +210,11 @@ class CheckpointConfig:
     keep_best: int = 1
     initialize_from: str | None = by_macro("INITIALIZE_FROM", default=None)
     allow_missing: bool = by_macro("ALLOW_MISSING", default=False)
+    allow_changes: bool = by_macro("ALLOW_CHANGES", default=False)
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "initialize_from")
         check_range(self, 1, "keep_last")
         check_range(self, 0, "every", "keep_best")
 
@@ -293,6 +311,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "run_dir")
         _ = self.loader
 
     @property
@@ -306,11 +325,12 @@ class Run:
         return self.data.loader(self.model.architecture)
 
     def check_devices(self, devices: int, hosts: int) -> None:
-        """Checks that the devices can share a batch.
+        """Checks that the devices can share the batches, of training and of evaluation.
 
         Raises:
             UserError: they can't; says what would do.
         """
+        self.check_evaluation_devices(devices)
         data, fsdp, _ = self.mesh.sizes(devices)
         microbatches = self.train.microbatches if self.train else 1
         rows = data * fsdp * microbatches
@@ -325,6 +345,21 @@ class Run:
             raise UserError(
                 f"STREAMS is {self.loader.num_streams}: {hosts} hosts can't share them evenly: "
                 f"choose a multiple of {hosts} that divides BATCH_SIZE"
+            )
+
+    def check_evaluation_devices(self, devices: int) -> None:
+        """Checks that the devices can share a batch of an evaluation.
+
+        Raises:
+            UserError: they can't; says what would do.
+        """
+        data, fsdp, _ = self.mesh.sizes(devices)
+        rows = self.evaluation.batch_size or self.data.batch_size
+        if rows % (data * fsdp):
+            name = "Evaluation.batch_size" if self.evaluation.batch_size else "BATCH_SIZE"
+            raise UserError(
+                f"{name} is {rows}: its rows can't be divided over {data * fsdp} devices (data "
+                f"{data} x fsdp {fsdp}): choose a multiple of {data * fsdp}"
             )
 
 

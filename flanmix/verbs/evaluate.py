@@ -44,6 +44,7 @@ def main(args: argparse.Namespace) -> int:
     """
     run = gin_config.from_flags(args)
     hosts.join(run.mesh.multi_host)
+    run.check_evaluation_devices(jax.device_count())
     with jax.set_mesh(run.mesh.build()):
         scores = score_checkpoint(run, checkpoint_of(run))
     if is_first_host():

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import gin
+from flanmix.console import say
 from flanmix.errors import UserError, nearest
 from flanmix.learn.loss import LOSSES
 from flanmix.learn.optimizer import Adafactor, AdamW
@@ -27,6 +28,7 @@ from flanmix.learn.schedule import Schedule
 from flanmix.model import decoder, t5  # noqa: F401  # they register themselves
 from flanmix.model.api import MODELS, Compute
 from flanmix.registry.paths import gin_root
+from flanmix.train.files import CHECKPOINTS, METRICS
 from flanmix.train.settings import PARTS, Run, macros
 
 _search: list[Path] = []  # where gin's file reader looks, as the last `load` was given
@@ -67,7 +69,10 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
     _search[:] = [Path(p).expanduser() for text in search_paths for p in text.split(",") if p]
     try:
         gin.parse_config(_macro_bindings())
-        texts = [text for file in files for text in _texts(gin.parse_config_file(file))]
+        texts: list[str] = []
+        for file in files:
+            texts += _texts(gin.parse_config_file(file))
+            _stay_in_its_folder(file)
         for binding in bindings:
             texts.append(_quoted(binding))
             gin.parse_config(texts[-1])
@@ -80,8 +85,12 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
 
 
 def operative() -> str:
-    """Returns the configuration as it was used by the last `load`, as a gin file."""
+    """Returns the configuration as it was used by the last `load`, as a gin file.
+
+    Without ALLOW_CHANGES: a yes is for the start that it was given to.
+    """
     text = gin.operative_config_str(max_line_length=100)
+    text = re.sub(r"^(ALLOW_CHANGES|.*\.allow_changes) = .*\n", "", text, flags=re.MULTILINE)
     # gin notes in which macro a value was read; kept, it would bind stronger than T5Config.x = ...
     return re.sub(r"^(# Parameters for )?[A-Z_]+/(?=\w+[.:])", r"\1", text, flags=re.MULTILINE)
 
@@ -142,6 +151,25 @@ def _texts(parsed: gin.config.ParsedConfigFileIncludesAndImports) -> Iterator[st
         yield file.read()
     for included in parsed.includes:
         yield from _texts(included)
+
+
+def _stay_in_its_folder(file: str) -> None:
+    """Names the folder that a run's configuration lies in as RUN_DIR, whatever it says itself.
+
+    A run's folder that was copied or moved is a run by itself: nothing may lead from it to where it
+    came from. Later files and bindings can still name another one.
+    """
+    found = _found(file)
+    if found is None or not re.fullmatch(r"config(\.\d+)?\.gin", found.name):
+        return
+    folder = found.absolute().parent
+    of_a_run = (folder / CHECKPOINTS).is_dir() or (folder / METRICS).is_file()
+    if not of_a_run or "\n# Parameters for Run:" not in found.read_text(encoding="utf-8"):
+        return  # somebody's own file of that name
+    written = gin.config.query_parameter("RUN_DIR/gin.macro.value")
+    if Path(written).expanduser().absolute() != folder:
+        say(f"RUN_DIR is {folder}, where {found.name} lies (it was written in {written})")
+    gin.bind_parameter("RUN_DIR/gin.macro.value", str(folder))
 
 
 def _complete_macros(text: str) -> None:

@@ -1,11 +1,12 @@
 """Evaluations of one step are joined by group and task, and nothing is there twice."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from flanmix.errors import UserError
-from flanmix.evaluate.evaluator import eval_tasks, evaluate, pending
+from flanmix.evaluate.evaluator import eval_tasks, evaluate
 from flanmix.evaluate.scores import read_step, write_scores
 from tests.evaluate.collection import Oracle, mixture, prepare
 
@@ -19,12 +20,11 @@ def store(tmp_path_factory):
 def keep(store, tmp_path):
     """Scores groups at step 7 and writes them; returns what is kept then."""
 
-    def run(groups, wrong=(), limit=None, selection=0):
-        tasks = eval_tasks(
-            {name: mixture(name, *members) for name, members in groups.items()}, limit
-        )
-        write_scores(tmp_path, evaluate(Oracle(wrong), tasks, store, step=7, selection=selection))
-        return read_step(tmp_path, 7)
+    def run(groups, wrong=(), limit=None, evaluation=None, step=7):
+        members = {name: mixture(name, *members) for name, members in groups.items()}
+        scores = evaluate(Oracle(wrong), eval_tasks(members, limit), store, step=step)
+        write_scores(tmp_path, replace(scores, evaluation=evaluation or {}))
+        return read_step(tmp_path, step)
 
     return run
 
@@ -98,30 +98,51 @@ def test_scores_that_an_older_flanmix_wrote_are_kept(keep, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"step": 7}'])
-def test_scores_that_cannot_be_read_are_one_line(keep, tmp_path, text):
-    keep(SEEN)
-    (tmp_path / "scores" / "000000007.json").write_text(text)
-    with pytest.raises(UserError, match=r"000000007.json holds no scores: remove it"):
-        keep(OWN)
+def test_a_file_that_holds_no_scores_is_written_anew_and_said(keep, tmp_path, caplog, text):
+    whole = keep(OWN)
+    path = tmp_path / "scores" / "000000007.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"000000007.json holds no scores: evaluate again"):
+        read_step(tmp_path, 7)
+    assert keep(OWN) == whole
+    assert "000000007.json holds no scores" in caplog.messages[-1]
 
 
-@pytest.mark.parametrize(
-    ("groups", "limit", "selection", "left"),
-    [
-        ({**SEEN, **OWN}, None, 0, {}),
-        (SEEN, None, 0, {}),
-        ({**SEEN, **NEW}, None, 0, {"fixed": (1,)}),
-        ({"seen": (["fixed"], [0])}, None, 0, {"fixed": (0,)}),
-        ({"seen": (["fixed", "several"], [0, 1])}, None, 0, {"fixed": (0, 1), "several": (0, 1)}),
-        (OWN, 5, 0, {"own": (0, 1)}),
-        (OWN, 50, 0, {}),
-        (OWN, None, 4, {"own": (0, 1)}),
-    ],
-)
-def test_what_a_step_lacks_is_what_differs(keep, store, groups, limit, selection, left):
-    document = keep({**SEEN, **OWN})
-    tasks = eval_tasks({name: mixture(name, *members) for name, members in groups.items()}, limit)
-    lacking = pending(tasks, document, store, selection)
-    assert {task.spec.name: task.templates for task in lacking} == left
-    again = keep(groups, limit=limit, selection=selection)
-    assert pending(tasks, again, store, selection) == []
+FIRST = {"groups": {"seen": "s", "own": "o"}, "examples": None}
+OTHER = {"groups": {"new": "n"}, "examples": None}
+
+
+def test_what_a_training_evaluates_now_replaces_what_it_evaluated_before(keep):
+    keep({**SEEN, **OWN}, evaluation=FIRST)
+    keep({"asked": (["copied"],)})  # by `evaluate`, besides
+    again = keep(OWN, wrong=[0])
+    assert again["evaluation"] == FIRST
+    assert set(again["groups"]) == {"seen", "own", "asked"}
+    after = keep(NEW, evaluation=OTHER)
+    assert after["evaluation"] == OTHER
+    assert set(after["groups"]) == {"asked", "new"}
+    assert set(after["tasks"]) == {"copied", "fixed"}
+
+
+def test_groups_of_an_older_flanmix_were_those_of_a_training(keep, tmp_path):
+    path = tmp_path / "scores" / "000000007.json"
+    document = keep(OWN)
+    del document["groups"]["own"]["templates"]
+    path.write_text(json.dumps(document))
+    assert set(keep(NEW)["groups"]) == {"own", "new"}
+    path.write_text(json.dumps(document))
+    assert set(keep(NEW, evaluation=OTHER)["groups"]) == {"new"}
+
+
+def test_before_and_after_are_of_the_groups_that_both_have(keep, tmp_path, store):
+    def last():
+        return json.loads((tmp_path / "scores.json").read_text())
+
+    keep({**SEEN, **OWN}, wrong=[0, 1], evaluation=FIRST, step=0)
+    keep({**SEEN, **OWN}, evaluation=FIRST)
+    keep(NEW)
+    assert set(last()["groups"]) == {"seen", "own", "new"}
+    assert set(last()["before"]) == set(last()["after"]) == {"seen", "own", "majority"}
+    assert (last()["before"]["own"], last()["after"]["own"]) == (0.0, 100.0)
+    keep(NEW, evaluation=OTHER)
+    assert "before" not in last()

@@ -16,6 +16,7 @@ from flanmix.registry.record import Record
 from flanmix.train import scoring
 from flanmix.train.scoring import EvalRunner, asked_tasks, configured_tasks, say_losses
 from flanmix.train.settings import DataConfig, Evaluation, Run, TrainConfig
+from flanmix.verbs import evaluate as evaluate_verb
 from flanmix.verbs import gin_config
 from tests.evaluate.collection import Oracle, mixture, prepare
 
@@ -177,7 +178,7 @@ def runner(store, tmp_path, monkeypatch):
             T5Config(vocab_size=128),
             data=data,
             train=TrainConfig(steps=6),
-            evaluation=Evaluation(every=every),
+            evaluation=Evaluation({name: name for name in groups}, every, limit),
         )
         tasks = eval_tasks(
             {name: mixture(name, members) for name, members in groups.items()}, limit
@@ -209,7 +210,7 @@ def test_a_finished_run_scores_what_it_has_not(runner, tmp_path, groups, limit):
     found = read_step(tmp_path, 6)["groups"]
     for name, members in groups.items():
         assert set(found[name]["tasks"]) == set(members)
-    assert ("a" in groups) or set(found) == {"a", "b"}
+    assert set(found) == set(groups)
 
 
 def test_scores_of_steps_that_are_taken_again_go(runner, tmp_path):
@@ -273,3 +274,19 @@ def test_scores_of_before_are_kept_by_groups(runner, store, tmp_path):
     write_scores(tmp_path, evaluate(Oracle([0, 1]), tasks, store, step=0))
     assert runner({"a": ["own"]}).done(0)
     assert not runner({"b": ["own"]}).done(0)
+
+
+# ---- kept --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_scores_are_kept_with_the_run_whose_checkpoint_it_is(store, tmp_path, caplog, own):
+    caplog.set_level(logging.INFO, "flanmix")
+    data = DataConfig(str(store.root), "any", 4, 32, 8)
+    run = Run(str(tmp_path / "run"), T5Config(vocab_size=128), data=data)
+    (tmp_path / "run" / ("checkpoints" if own else "params")).mkdir(parents=True)
+    scores = evaluate(Oracle(), eval_tasks({"a": mixture("a", ["own"])}), store, step=3)
+    evaluate_verb._keep(run, scores)
+    assert scored_steps(run.folder) == ([3] if own else [])
+    assert (run.folder / "report.html").exists() == own
+    assert ("not kept: the checkpoint is none of RUN_DIR" in caplog.messages[-1]) == (not own)

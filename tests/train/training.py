@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 RECORDS = 60
 CARD = """
@@ -129,3 +130,10 @@ def make_workplace(folder: Path) -> Workplace:
     workplace = Workplace(folder)
     workplace.flanmix("prepare", "tiny", "--store", str(folder / "store"))
     return workplace
+
+
+def one_error(said: Any) -> str:
+    """The one line of a user error among what a verb printed."""
+    lines = [line for line in said.err.splitlines() if line.startswith("flanmix: ")]
+    assert "Traceback" not in said.err
+    return lines[-1]

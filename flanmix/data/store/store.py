@@ -39,6 +39,7 @@ from flanmix.data.store.manifest import (
 from flanmix.data.store.reader import RecordReader
 from flanmix.errors import UserError
 from flanmix.registry.hints import prepare_hint
+from flanmix.registry.paths import check_local
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
 
@@ -57,6 +58,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         """Names the folder; it is made when the first task is written."""
+        check_local(root, "the store")
         self.root = Path(root)
 
     @classmethod
