@@ -87,20 +87,17 @@ def changed(record: Mapping[str, Any], run: Run, step: int) -> list[Change]:
     old = record["settings"] if "settings" in record else _text_settings(record["configuration"])
     new = settings_of(run)
     names = [name for name in new if name in old and old[name] != new[name]]
+    schedule = [name for name in names if name.startswith(_SCHEDULE)]
     steps = run.train.steps if run.train else step
-    changes = []
-    for name in names:
-        needs_yes, note = name not in _FREE, ""
-        if name.startswith(_EVALUATION) and step >= steps:
-            needs_yes = False  # nothing is trained any more: it is evaluated as is said now
-        if name == "Schedule.steps" and _of_schedule(names) == [name]:
-            needs_yes = _rates_differ(old, new, step, steps)
-        if name.startswith(_SCHEDULE) and needs_yes and name == _of_schedule(names)[-1]:
-            note = _jump(old, new, step)
-        if name == _SOURCE:
-            note = "not read: the run goes on from its own checkpoint"
-        changes.append(Change(name, old[name], new[name], needs_yes, note))
-    return changes
+    free = set(_FREE)
+    if step >= steps:  # nothing is trained any more: it is evaluated as the run says now
+        free |= {name for name in names if name.startswith(_EVALUATION)}
+    if schedule == ["Schedule.steps"] and not _rates_differ(old, new, step, steps):
+        free |= set(schedule)
+    notes = {_SOURCE: "not read: the run goes on from its own checkpoint"}
+    if schedule and not free.issuperset(schedule):
+        notes[schedule[-1]] = _jump(old, new, step)
+    return [Change(n, old[n], new[n], n not in free, notes.get(n, "")) for n in names]
 
 
 def confirm(changes: Sequence[Change], run: Run, step: int) -> None:
@@ -152,26 +149,24 @@ def _value(value: Any) -> str:
 # ---- the schedule ------------------------------------------------------------------------------
 
 
-def _of_schedule(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name.startswith(_SCHEDULE)]
-
-
-def _schedule(settings: Mapping[str, Any]) -> Schedule:
-    fields = (declared.name for declared in dataclasses.fields(Schedule))
-    return Schedule(**{f: settings[_SCHEDULE + f] for f in fields if _SCHEDULE + f in settings})
+def _schedules(*settings: Mapping[str, Any]) -> list[Schedule]:
+    names = [declared.name for declared in dataclasses.fields(Schedule)]
+    given = [{n: one[_SCHEDULE + n] for n in names if _SCHEDULE + n in one} for one in settings]
+    return [Schedule(**values) for values in given]
 
 
 def _rates_differ(old: Mapping[str, Any], new: Mapping[str, Any], start: int, steps: int) -> bool:
     """Whether the steps to come have another rate than they would have had."""
-    to_come = np.unique(np.linspace(start, max(steps - 1, start), _POINTS).astype(int))
     if start >= steps:
         return False
-    before, now = _schedule(old), _schedule(new)
-    return any(not np.isclose(float(before(i)), float(now(i)), rtol=1e-6) for i in to_come)
+    to_come = np.unique(np.linspace(start, steps - 1, _POINTS).astype(int))
+    before, now = (np.array([float(s(i)) for i in to_come]) for s in _schedules(old, new))
+    return not np.allclose(before, now, rtol=1e-6, atol=0)
 
 
 def _jump(old: Mapping[str, Any], new: Mapping[str, Any], step: int) -> str:
-    last, coming = (float(s(i)) for s, i in ((_schedule(old), step - 1), (_schedule(new), step)))
+    before, now = _schedules(old, new)
+    last, coming = float(before(max(step - 1, 0))), float(now(step))
     return f"the learning rate was {last:.3g} at step {step} and is {coming:.3g} at step {step + 1}"
 
 
@@ -184,6 +179,8 @@ def _text_settings(text: str) -> dict[str, Any]:
     lines = re.sub(r"\\?\n\s+", " ", lines)  # gin folds long values
     bound = dict(re.findall(r"^([\w.]+) = (.+)$", lines, flags=re.MULTILINE))
     read = {name: _literal(value, bound) for name, value in bound.items()}
+    if read.get("Evaluation.groups") == {}:  # the default of then, which is another one now
+        del read["Evaluation.groups"]
     return {name: value for name, value in read.items() if "." in name and value is not ...}
 
 
