@@ -24,7 +24,7 @@ import numpy as np
 from flanmix.console import say
 from flanmix.errors import UserError
 from flanmix.learn.schedule import Schedule
-from flanmix.train.settings import Run, macros
+from flanmix.train.settings import Run, gin_name
 
 _SOURCE = "CheckpointConfig.initialize_from"
 # They say how long, how often or on what hardware, and are free to change.
@@ -48,6 +48,7 @@ class Change:
 
     Attributes:
         name: `Class.field`.
+        shown: the name that sets it, such as STEPS.
         old: its value in the run so far.
         new: its value now.
         needs_yes: whether the run only goes on with it if the user says so.
@@ -55,6 +56,7 @@ class Change:
     """
 
     name: str
+    shown: str
     old: Any
     new: Any
     needs_yes: bool
@@ -63,17 +65,12 @@ class Change:
     def __str__(self) -> str:
         """The change as one reads it, by the name that sets it."""
         note = f" ({self.note})" if self.note else ""
-        return f"{_shown(self.name)}: {_value(self.old)} -> {_value(self.new)}{note}"
+        return f"{self.shown}: {_value(self.old)} -> {_value(self.new)}{note}"
 
 
 def settings_of(run: Run) -> dict[str, Any]:
     """Returns what decides a run's figures beside its data, as JSON holds it, by `Class.field`."""
-    parts = [run.compute, run.evaluation, *([run.train] if run.train else [])]
-    found = {"Run.model": f"@{type(run.model).__name__}", **dict(_fields(run.model))}
-    found[_SOURCE] = run.checkpoints.initialize_from
-    for part in parts:
-        found |= dict(_fields(part))
-    return found
+    return {name: value for name, _, value in _settings(run)}
 
 
 def changed(record: Mapping[str, Any], run: Run, step: int) -> list[Change]:
@@ -97,7 +94,8 @@ def changed(record: Mapping[str, Any], run: Run, step: int) -> list[Change]:
     notes = {_SOURCE: "not read: the run goes on from its own checkpoint"}
     if schedule and not free.issuperset(schedule):
         notes[schedule[-1]] = _jump(old, new, step)
-    return [Change(n, old[n], new[n], n not in free, notes.get(n, "")) for n in names]
+    shown = {name: by for name, by, _ in _settings(run)}
+    return [Change(n, shown[n], old[n], new[n], n not in free, notes.get(n, "")) for n in names]
 
 
 def confirm(changes: Sequence[Change], run: Run, step: int) -> None:
@@ -116,16 +114,25 @@ def confirm(changes: Sequence[Change], run: Run, step: int) -> None:
         say(f"after step {step}: {'; '.join(map(str, changes))}")
 
 
-def _fields(config: Any) -> Iterator[tuple[str, Any]]:
-    """Yields (Class.field, value) of a dataclass and of those that it holds."""
-    kind = type(config).__name__
+def _settings(run: Run) -> Iterator[tuple[str, str, Any]]:
+    """Yields (Class.field, the name that sets it, value) of all settings."""
+    yield "Run.model", gin_name(run, "model"), f"@{type(run.model).__name__}"
+    source = run.checkpoints.initialize_from
+    yield _SOURCE, gin_name(run.checkpoints, "initialize_from"), source
+    for part in (run.model, run.train, run.compute, run.evaluation):
+        if part is not None:
+            yield from _fields(part)
+
+
+def _fields(config: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yields the same of a dataclass and of those that it holds."""
     for declared in dataclasses.fields(config):
-        value = getattr(config, declared.name)
-        if dataclasses.is_dataclass(value):
-            yield f"{kind}.{declared.name}", f"@{type(value).__name__}"
+        name, value = declared.name, getattr(config, declared.name)
+        holds = dataclasses.is_dataclass(value)
+        shown = f"@{type(value).__name__}" if holds else _as_json(value)
+        yield f"{type(config).__name__}.{name}", gin_name(config, name), shown
+        if holds:
             yield from _fields(value)
-        else:
-            yield f"{kind}.{declared.name}", _as_json(value)
 
 
 def _as_json(value: Any) -> Any:
@@ -133,13 +140,6 @@ def _as_json(value: Any) -> Any:
         return json.loads(json.dumps(value))
     except TypeError:  # an object of a plugin: which one it is, and not where in memory
         return f"@{type(value).__name__}"
-
-
-def _shown(name: str) -> str:
-    for macro, part, declared in macros():
-        if f"{part.__name__}.{declared.name}" == name:
-            return macro
-    return name
 
 
 def _value(value: Any) -> str:
