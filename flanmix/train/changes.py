@@ -24,7 +24,7 @@ import numpy as np
 from flanmix.console import say
 from flanmix.errors import UserError
 from flanmix.learn.schedule import Schedule
-from flanmix.train.settings import Run, macros
+from flanmix.train.settings import Run, gin_name
 
 _SOURCE = "CheckpointConfig.initialize_from"
 # They say how long, how often or on what hardware, and are free to change.
@@ -48,6 +48,7 @@ class Change:
 
     Attributes:
         name: `Class.field`.
+        shown: the name that sets it, such as STEPS.
         old: its value in the run so far.
         new: its value now.
         needs_yes: whether the run only goes on with it if the user says so.
@@ -55,6 +56,7 @@ class Change:
     """
 
     name: str
+    shown: str
     old: Any
     new: Any
     needs_yes: bool
@@ -63,17 +65,12 @@ class Change:
     def __str__(self) -> str:
         """The change as one reads it, by the name that sets it."""
         note = f" ({self.note})" if self.note else ""
-        return f"{_shown(self.name)}: {_value(self.old)} -> {_value(self.new)}{note}"
+        return f"{self.shown}: {_value(self.old)} -> {_value(self.new)}{note}"
 
 
 def settings_of(run: Run) -> dict[str, Any]:
     """Returns what decides a run's figures beside its data, as JSON holds it, by `Class.field`."""
-    parts = [run.compute, run.evaluation, *([run.train] if run.train else [])]
-    found = {"Run.model": f"@{type(run.model).__name__}", **dict(_fields(run.model))}
-    found[_SOURCE] = run.checkpoints.initialize_from
-    for part in parts:
-        found |= dict(_fields(part))
-    return found
+    return {name: value for name, _, value in _settings(run)}
 
 
 def changed(record: Mapping[str, Any], run: Run, step: int) -> list[Change]:
@@ -87,20 +84,18 @@ def changed(record: Mapping[str, Any], run: Run, step: int) -> list[Change]:
     old = record["settings"] if "settings" in record else _text_settings(record["configuration"])
     new = settings_of(run)
     names = [name for name in new if name in old and old[name] != new[name]]
+    schedule = [name for name in names if name.startswith(_SCHEDULE)]
     steps = run.train.steps if run.train else step
-    changes = []
-    for name in names:
-        needs_yes, note = name not in _FREE, ""
-        if name.startswith(_EVALUATION) and step >= steps:
-            needs_yes = False  # nothing is trained any more: it is evaluated as is said now
-        if name == "Schedule.steps" and _of_schedule(names) == [name]:
-            needs_yes = _rates_differ(old, new, step, steps)
-        if name.startswith(_SCHEDULE) and needs_yes and name == _of_schedule(names)[-1]:
-            note = _jump(old, new, step)
-        if name == _SOURCE:
-            note = "not read: the run goes on from its own checkpoint"
-        changes.append(Change(name, old[name], new[name], needs_yes, note))
-    return changes
+    free = set(_FREE)
+    if step >= steps:  # nothing is trained any more: it is evaluated as the run says now
+        free |= {name for name in names if name.startswith(_EVALUATION)}
+    if schedule == ["Schedule.steps"] and not _rates_differ(old, new, step, steps):
+        free |= set(schedule)
+    notes = {_SOURCE: "not read: the run goes on from its own checkpoint"}
+    if schedule and not free.issuperset(schedule):
+        notes[schedule[-1]] = _jump(old, new, step)
+    shown = {name: by for name, by, _ in _settings(run)}
+    return [Change(n, shown[n], old[n], new[n], n not in free, notes.get(n, "")) for n in names]
 
 
 def confirm(changes: Sequence[Change], run: Run, step: int) -> None:
@@ -119,16 +114,25 @@ def confirm(changes: Sequence[Change], run: Run, step: int) -> None:
         say(f"after step {step}: {'; '.join(map(str, changes))}")
 
 
-def _fields(config: Any) -> Iterator[tuple[str, Any]]:
-    """Yields (Class.field, value) of a dataclass and of those that it holds."""
-    kind = type(config).__name__
+def _settings(run: Run) -> Iterator[tuple[str, str, Any]]:
+    """Yields (Class.field, the name that sets it, value) of all settings."""
+    yield "Run.model", gin_name(run, "model"), f"@{type(run.model).__name__}"
+    source = run.checkpoints.initialize_from
+    yield _SOURCE, gin_name(run.checkpoints, "initialize_from"), source
+    for part in (run.model, run.train, run.compute, run.evaluation):
+        if part is not None:
+            yield from _fields(part)
+
+
+def _fields(config: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yields the same of a dataclass and of those that it holds."""
     for declared in dataclasses.fields(config):
-        value = getattr(config, declared.name)
-        if dataclasses.is_dataclass(value):
-            yield f"{kind}.{declared.name}", f"@{type(value).__name__}"
+        name, value = declared.name, getattr(config, declared.name)
+        holds = dataclasses.is_dataclass(value)
+        shown = f"@{type(value).__name__}" if holds else _as_json(value)
+        yield f"{type(config).__name__}.{name}", gin_name(config, name), shown
+        if holds:
             yield from _fields(value)
-        else:
-            yield f"{kind}.{declared.name}", _as_json(value)
 
 
 def _as_json(value: Any) -> Any:
@@ -138,13 +142,6 @@ def _as_json(value: Any) -> Any:
         return f"@{type(value).__name__}"
 
 
-def _shown(name: str) -> str:
-    for macro, part, declared in macros():
-        if f"{part.__name__}.{declared.name}" == name:
-            return macro
-    return name
-
-
 def _value(value: Any) -> str:
     return value if isinstance(value, str) and value.startswith("@") else repr(value)
 
@@ -152,26 +149,24 @@ def _value(value: Any) -> str:
 # ---- the schedule ------------------------------------------------------------------------------
 
 
-def _of_schedule(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name.startswith(_SCHEDULE)]
-
-
-def _schedule(settings: Mapping[str, Any]) -> Schedule:
-    fields = (declared.name for declared in dataclasses.fields(Schedule))
-    return Schedule(**{f: settings[_SCHEDULE + f] for f in fields if _SCHEDULE + f in settings})
+def _schedules(*settings: Mapping[str, Any]) -> list[Schedule]:
+    names = [declared.name for declared in dataclasses.fields(Schedule)]
+    given = [{n: one[_SCHEDULE + n] for n in names if _SCHEDULE + n in one} for one in settings]
+    return [Schedule(**values) for values in given]
 
 
 def _rates_differ(old: Mapping[str, Any], new: Mapping[str, Any], start: int, steps: int) -> bool:
     """Whether the steps to come have another rate than they would have had."""
-    to_come = np.unique(np.linspace(start, max(steps - 1, start), _POINTS).astype(int))
     if start >= steps:
         return False
-    before, now = _schedule(old), _schedule(new)
-    return any(not np.isclose(float(before(i)), float(now(i)), rtol=1e-6) for i in to_come)
+    to_come = np.unique(np.linspace(start, steps - 1, _POINTS).astype(int))
+    before, now = (np.array([float(s(i)) for i in to_come]) for s in _schedules(old, new))
+    return not np.allclose(before, now, rtol=1e-6, atol=0)
 
 
 def _jump(old: Mapping[str, Any], new: Mapping[str, Any], step: int) -> str:
-    last, coming = (float(s(i)) for s, i in ((_schedule(old), step - 1), (_schedule(new), step)))
+    before, now = _schedules(old, new)
+    last, coming = float(before(max(step - 1, 0))), float(now(step))
     return f"the learning rate was {last:.3g} at step {step} and is {coming:.3g} at step {step + 1}"
 
 
@@ -184,6 +179,8 @@ def _text_settings(text: str) -> dict[str, Any]:
     lines = re.sub(r"\\?\n\s+", " ", lines)  # gin folds long values
     bound = dict(re.findall(r"^([\w.]+) = (.+)$", lines, flags=re.MULTILINE))
     read = {name: _literal(value, bound) for name, value in bound.items()}
+    if read.get("Evaluation.groups") == {}:  # the default of then, which is another one now
+        del read["Evaluation.groups"]
     return {name: value for name, value in read.items() if "." in name and value is not ...}
 
 

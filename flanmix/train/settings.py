@@ -356,10 +356,11 @@ class Run:
         data, fsdp, _ = self.mesh.sizes(devices)
         rows = self.evaluation.batch_size or self.data.batch_size
         if rows % (data * fsdp):
-            name = "Evaluation.batch_size" if self.evaluation.batch_size else "BATCH_SIZE"
+            by = self.evaluation if self.evaluation.batch_size else self.data
             raise UserError(
-                f"{name} is {rows}: its rows can't be divided over {data * fsdp} devices (data "
-                f"{data} x fsdp {fsdp}): choose a multiple of {data * fsdp}"
+                f"{gin_name(by, 'batch_size')} is {rows}: its rows can't be divided over "
+                f"{data * fsdp} devices (data {data} x fsdp {fsdp}): choose a multiple of "
+                f"{data * fsdp}"
             )
 
 

@@ -11,11 +11,20 @@ from flanmix import cli
 from flanmix.errors import UserError
 from flanmix.learn.integrity import with_digest
 from flanmix.learn.loss import CrossEntropy
+from flanmix.learn.optimizer import Adafactor
 from flanmix.learn.schedule import Schedule
+from flanmix.model.api import Compute
 from flanmix.model.t5 import T5Config
 from flanmix.train import changes as module
 from flanmix.train.changes import _text_settings, changed, confirm, settings_of
-from flanmix.train.settings import CheckpointConfig, DataConfig, Evaluation, Run, TrainConfig
+from flanmix.train.settings import (
+    CheckpointConfig,
+    DataConfig,
+    Evaluation,
+    Run,
+    TrainConfig,
+    gin_name,
+)
 from flanmix.verbs import gin_config
 from tests.train.training import one_error
 
@@ -100,29 +109,32 @@ def test_the_text_that_older_records_hold_has_the_same_values(recipe):
     assert changed({"configuration": gin_config.operative()}, run, 5) == []
 
 
+RATE = gin_name(Schedule(), "rate")
 OTHER = [
-    (["Schedule.rate=0.01"], "Schedule.rate: 0.001 -> 0.01"),
-    (["Schedule.warmup=3"], "Schedule.warmup: 0 -> 3"),
-    (["T5Config.dropout_rate=0.3"], "T5Config.dropout_rate: 0.1 -> 0.3"),
-    (["CrossEntropy.label_smoothing=0.1"], "CrossEntropy.label_smoothing: 0.0 -> 0.1"),
-    (["CrossEntropy.z_loss=0.0"], "CrossEntropy.z_loss: 0.0001 -> 0.0"),
-    (["Compute.dtype=bfloat16"], "Compute.dtype: 'float32' -> 'bfloat16'"),
-    (["Evaluation.selection=3"], "Evaluation.selection: 0 -> 3"),
-    (["Adafactor.decay_rate=0.7"], "Adafactor.decay_rate: 0.8 -> 0.7"),
+    (Schedule(), "rate", 0.001, 0.01),
+    (Schedule(), "warmup", 0, 3),
+    (RUN.model, "dropout_rate", 0.1, 0.3),
+    (CrossEntropy(), "label_smoothing", 0.0, 0.1),
+    (CrossEntropy(), "z_loss", 0.0001, 0.0),
+    (Compute(), "dtype", "float32", "bfloat16"),
+    (Evaluation(), "selection", 0, 3),
+    (Adafactor(), "decay_rate", 0.8, 0.7),
 ]
 
 
-@pytest.mark.parametrize(("gin", "change"), OTHER)
+@pytest.mark.parametrize(("config", "field", "old", "new"), OTHER, ids=lambda x: str(x)[:20])
 def test_other_settings_are_listed_and_refused_without_a_yes(
-    straight, workplace, train, gin, change
+    straight, workplace, train, config, field, old, new
 ):
-    config = workplace.folder / "straight" / "config.gin"
-    before = config.read_text()
-    code, said = train("straight", "STEPS=8", *gin)
+    name = gin_name(config, field)
+    file = workplace.folder / "straight" / "config.gin"
+    before = file.read_text()
+    code, said = train("straight", "STEPS=8", f"{name}={new}")
     assert code == 2
     assert "came to step 6 with other settings: " in one_error(said)
-    assert config.read_text() == before
-    assert change in one_error(said) and "--gin.ALLOW_CHANGES=True" in one_error(said)
+    assert file.read_text() == before
+    assert f"{name}: {old!r} -> {new!r}" in one_error(said)
+    assert "or go on with --gin.ALLOW_CHANGES=True" in one_error(said)
 
 
 def copied(workplace, name):
@@ -136,7 +148,7 @@ def test_with_a_yes_the_run_goes_on_and_keeps_both_configurations(straight, work
     more = ("STEPS=7", "Schedule.rate=0.01", "CrossEntropy.z_loss=0.0")
     code, said = train("changed", *more, "ALLOW_CHANGES=True")
     assert code == 0, said.err
-    assert "after step 6: STEPS: 6 -> 7; Schedule.rate: 0.001 -> 0.01 (" in said.err
+    assert f"after step 6: STEPS: 6 -> 7; {RATE}: 0.001 -> 0.01 (" in said.err
     assert "CrossEntropy.z_loss: 0.0001 -> 0.0" in said.err
     assert (folder / "config.6.gin").read_text() == before
     now = (folder / "config.gin").read_text()
@@ -169,7 +181,7 @@ def test_a_run_that_an_older_flanmix_left_goes_on_and_is_compared_by_its_text(
     text = json.dumps(with_digest(document))
     (folder / "checkpoints" / "6" / "run" / "metadata").write_text(text)
     code, said = train("older", "STEPS=8", "Schedule.rate=0.01")
-    assert code == 2 and "Schedule.rate: 0.001 -> 0.01" in one_error(said)
+    assert code == 2 and f"{RATE}: 0.001 -> 0.01" in one_error(said)
     code, said = train("older", "STEPS=7")
     assert code == 0 and "going on from step 6" in said.err
 

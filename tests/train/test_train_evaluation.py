@@ -6,6 +6,7 @@ import pytest
 
 from flanmix.learn.integrity import saved_steps
 from flanmix.train import scoring
+from flanmix.train.settings import Evaluation, gin_name
 from tests.train.training import one_error
 
 GROUPS = "Evaluation.groups={'seen': 'tiny'}"
@@ -77,8 +78,9 @@ def test_a_batch_that_the_devices_cannot_share_is_found_before_the_first_step(
         "indivisible", "MeshConfig.data=2", "BATCH_SIZE=4", "Evaluation.batch_size=3"
     )
     assert code == 2
-    assert "Evaluation.batch_size is 3: its rows can't be divided over 2 devices" in one_error(said)
+    name = gin_name(Evaluation(), "batch_size")
+    assert f"{name} is 3: its rows can't be divided over 2 devices" in one_error(said)
     assert not (workplace.folder / "indivisible").exists()
     flags = workplace.train_flags("straight", "MeshConfig.data=2", "Evaluation.batch_size=3")
     done = workplace.flanmix("evaluate", *flags, check=2)
-    assert "Evaluation.batch_size is 3: its rows" in done.stderr
+    assert f"{name} is 3: its rows" in done.stderr
