@@ -28,6 +28,7 @@ from typing import Any
 import jax
 
 from flanmix.console import say
+from flanmix.data.fewshot import CHOICE
 from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
@@ -66,6 +67,7 @@ def run_record(
         "data": {
             **run.data.recorded(run.model.architecture),
             "vocabulary": vocabulary_digest(data.vocabulary),
+            **({"exemplars": CHOICE} if any(task.few_shot for task in mixture.tasks) else {}),
         },
         "settings": settings_of(run),
         "tasks": {task.spec.name: _recorded_task(task, data.store) for task in mixture.tasks},
