@@ -138,6 +138,23 @@ def _report(parser: _Parser) -> None:
     _json(parser)
 
 
+def _help(parser: _Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a key, source, metric, gin name")
+    parser.add_argument("--all", action="store_true", help="print docs/reference.md")
+    _json(parser)
+    parser.set_defaults(verbs=_verbs)
+
+
+def _verbs() -> dict[str, tuple[str, str]]:
+    """Each verb's summary and its flags, for the verb `help`, which stands below this module."""
+    helps = {}
+    for name, verb in VERBS.items():
+        made = parser(name)
+        made.description = None  # the summary
+        helps[name] = (verb.summary, made.format_help())
+    return helps
+
+
 @dataclass(frozen=True)
 class Verb:
     """What a verb does in one line, what declares its flags, and whether it takes gin."""
@@ -158,6 +175,7 @@ VERBS = {
     "evaluate": Verb("generation and rank scores of a checkpoint", _evaluate, gin=True),
     "generate": Verb("text from a checkpoint", _generate),
     "report": Verb("a page with curves, scores before and after, samples", _report),
+    "help": Verb("prints the reference of a key, source, metric, gin name or verb", _help),
 }
 
 
@@ -273,4 +291,8 @@ def _overview() -> str:
     lines = ["usage: flanmix VERB ...", "", "Instruction tuning in the manner of Flan, in JAX.", ""]
     width = max(map(len, VERBS))
     lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join([*lines, "", "flanmix VERB --help shows the flags of a verb."])
+    lines += [
+        "",
+        "flanmix VERB --help shows the flags of a verb, flanmix help NAME what a name means.",
+    ]
+    return "\n".join(lines)

@@ -22,12 +22,20 @@ KINDS = ("constant", "rsqrt", "linear", "cosine")
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate schedule; see the module for the kinds."""
+    """A learning rate schedule; see the module for the kinds.
+
+    Attributes:
+        kind: constant, rsqrt, linear or cosine.
+        rate: the peak; of rsqrt, the numerator.
+        warmup: steps in which the rate rises to the peak; of rsqrt, in which it stays.
+        steps: where linear and cosine reach `final`.
+        final: the last rate of linear and cosine.
+    """
 
     kind: str = "constant"
     rate: float = 1e-3
     warmup: int = 0
-    steps: int | None = None  # where linear and cosine reach `final`
+    steps: int | None = None
     final: float = 0.0
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ from flanmix.errors import UserError, nearest
 from flanmix.registry.task import Source, TaskSpec
 from flanmix.registry.template import Template
 
-_KEYS = [
+KEYS = [
     "name",
     "like",
     "version",
@@ -57,9 +57,24 @@ _KEYS = [
     "templates",
     "metrics",
 ]
-_REQUIRED = ("name", "version", "kind", "source", "splits", "fields", "templates", "metrics")
+REQUIRED = ("name", "version", "kind", "source", "splits", "fields", "templates", "metrics")
 _TEMPLATE_KEYS = ("inputs", "targets", "inverted")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# For the reference (`flanmix help`), what TaskSpec does not say of the keys: a field's other name,
+# the forms that a value has in YAML, a default of the card's own, the key that no field holds.
+FIELDS = {"map": "mapping"}
+FORMS = {
+    "like": "text",
+    "source": "mapping: {KIND: location, setting: value}",
+    "fields": "mapping of names to paths, or list of paths",
+    "options": "list of texts, or {field: path}, or {fields: [path, path]}",
+    "map": "text: file.py:function",
+    "metadata": "mapping of names to paths, or list of paths",
+    "templates": "list of {inputs: text, targets: text, inverted: true or false}",
+}
+DEFAULTS = {"like": "null", "answer": "answer, if the card has a map; else required"}
+MEANINGS = {"like": "another card of the same folder, which gives every key that this one does not"}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -90,7 +105,7 @@ def load_card(path: Path) -> TaskSpec:
     body = read_yaml(path)
     if "like" in body:
         body = {**_model_of(path, body), **body}
-    check_keys(body, _KEYS, _REQUIRED, str(path))
+    check_keys(body, KEYS, REQUIRED, str(path))
     try:
         return _task(body, path)
     except (ValueError, TypeError) as error:

@@ -19,10 +19,21 @@ _NO_KEY = {"key": False}  # metadata of a field that is no key of a declaration
 
 @dataclass(frozen=True)
 class MixtureSpec:
-    """A mixture as declared; see flanmix/registry/mixture.py for each key.
+    """A mixture as declared; each key is a field.
 
     Attributes:
         name: the name that it was asked for by, with what follows the colon.
+        tasks: names of tasks, collections, `collection/cluster`, globs and other mixtures.
+        without: names, as in `tasks`, that are left out.
+        rate: how a task's rate is made: of its number of records, the same for all, or by `rates`.
+        cap: records beyond so many do not raise a proportional rate; null for no cap.
+        temperature: a proportional rate is `min(records, cap) ** (1 / temperature)`.
+        rates: tasks or member mixtures that get this rate instead.
+        templates: numbers of the templates that are used, or N for the first N; null for all.
+        few_shot: exemplars before the query, in the examples that have any.
+        few_shot_share: share of the examples that have exemplars, 0 to 1.
+        loss_weights: factor of the loss of a task's examples, by task.
+        transform: `file.py:function` beside `mixtures.yaml`, applied to all of the above.
         argument: what follows the colon, or None; for the transform.
         folder: where the transform's file is.
 

@@ -41,7 +41,8 @@ class SourceReader(Protocol):
             store.
         own_splits: whether split expressions are those of `slices`, which `check` can read; else
             they are the source's own.
-        settings: keys that a card may give beside the location.
+        settings: keys that a card may give beside the location; the class's docstring says under
+            `Settings:` what each means, for the reference.
     """
 
     @property

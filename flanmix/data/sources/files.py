@@ -105,6 +105,9 @@ class FileSource:
 
     Args:
         kind: `jsonl`, `tsv` or `csv`.
+
+    Settings:
+        columns: names of the columns, for files without a header line; TSV and CSV.
     """
 
     cheap = True
