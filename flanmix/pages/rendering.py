@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def render(template: str, **view: Any) -> str:
@@ -41,9 +42,17 @@ def _environment() -> "Environment":
         keep_trailing_newline=True,
     )
     environment.filters["figure"] = figure
+    environment.filters["breakable"] = breakable
     return environment
 
 
 def figure(value: float | None, form: str = ".1f") -> str:
     """A number as text, and a dash where there is none."""
     return "–" if value is None else format(value, form)
+
+
+def breakable(name: str) -> "Markup":
+    """A task's name that a narrow column breaks after its underscores, and not within a word."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
