@@ -133,8 +133,10 @@ def _generate(parser: _Parser) -> None:
 
 
 def _report(parser: _Parser) -> None:
-    parser.add_argument("run_dir", metavar="RUN_DIR")
-    parser.add_argument("--html", metavar="FILE", help="where to write; RUN_DIR/report.html if not")
+    parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="several are compared")
+    parser.add_argument(
+        "--html", metavar="FILE", help="not RUN_DIR/report.html, or for several ./comparison.html"
+    )
     _json(parser)
 
 
@@ -174,7 +176,7 @@ VERBS = {
     "train": Verb("a training run; run it again to resume", _gin_flags, gin=True),
     "evaluate": Verb("generation and rank scores of a checkpoint", _evaluate, gin=True),
     "generate": Verb("text from a checkpoint", _generate),
-    "report": Verb("a page with curves, scores before and after, samples", _report),
+    "report": Verb("a page with curves and scores of a run, or of several side by side", _report),
     "help": Verb("prints the reference of a key, source, metric, gin name or verb", _help),
 }
 

@@ -19,7 +19,7 @@ Point = tuple[float, float]
 _SIZE = 1000.0  # width and height of an SVG in its own units: the viewBox of charts.html.j2
 PERCENT = (0, 25, 50, 75, 100)
 COLOURS = 6  # style.css has line0 to line5
-_MOST_DOTS = 40  # points of a line that are drawn as such
+_MOST_DOTS = 20  # points of a line that are drawn as such
 
 
 @dataclass(frozen=True)
@@ -154,23 +154,21 @@ def line_chart(
     x_range: Point,
     unit: str = "step",
     marks: Sequence[float] = (),
-    first: int = 0,
 ) -> LineChart:
     """Returns lines on one scale from 0 up.
 
     Args:
-        lines: what is drawn, at least one.
+        lines: what is drawn; one without points keeps its colour to itself.
         x_range: the x values at the left and at the right.
         unit: what x counts.
         marks: the scale, from 0; round numbers to beyond the highest value if there are none.
-        first: number of the first line's colour.
     """
     left, right = x_range
     values = marks or scale(max(y for line in lines for _, y in line.points))
     high = values[-1]
     return LineChart(
         curves=tuple(
-            _curve(line, x_range, high, first + number) for number, line in enumerate(lines)
+            _curve(line, x_range, high, number) for number, line in enumerate(lines) if line.points
         ),
         marks=tuple(Mark(f"{value:g}", 100 * (1 - value / high)) for value in values),
         below=(f"{unit} {left:,.0f}", f"{(left + right) / 2:,.0f}", f"{right:,.0f}"),

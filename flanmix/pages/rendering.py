@@ -7,9 +7,13 @@ that a template uses and the caller did not give is an error. Jinja2 is imported
 is rendered, so that importing this package costs nothing.
 """
 
+import os
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from flanmix.errors import UserError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,6 +31,21 @@ def render(template: str, **view: Any) -> str:
 
     style = resources.files("flanmix.pages").joinpath("style.css").read_text(encoding="utf-8")
     return _environment().get_template(template).render(view, style=Markup(style))
+
+
+def write_page(text: str, path: Path) -> Path:
+    """Writes a page and returns its path; whoever reads it sees the old one or the new one.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"the page {path} can't be written: {error.strerror}") from error
+    return path
 
 
 @cache

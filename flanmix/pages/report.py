@@ -10,14 +10,12 @@ facts, what was truncated by task, the loss by task, every task in every templat
 All text of records and models is escaped by the template; what is not printable is shown as `\x00`.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flanmix.console import printable
-from flanmix.errors import UserError
 from flanmix.pages.charts import (
     PERCENT,
     Bar,
@@ -30,7 +28,7 @@ from flanmix.pages.charts import (
     line_chart,
     small_multiples,
 )
-from flanmix.pages.rendering import render
+from flanmix.pages.rendering import render, write_page
 from flanmix.pages.run_summary import RunSummary, group_score, read_run
 from flanmix.pages.score_table import ScoreTable, earlier, score_table
 
@@ -118,15 +116,7 @@ def write_report(run_dir: Path, html: Path | None = None) -> Path:
     Raises:
         UserError: if the folder holds no run, or the page can't be written.
     """
-    path = html or run_dir / "report.html"
-    text = page(read_run(run_dir))
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"the report {path} can't be written: {error.strerror}") from error
-    return path
+    return write_page(page(read_run(run_dir)), html or run_dir / "report.html")
 
 
 def page(run: RunSummary) -> str:

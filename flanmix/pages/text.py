@@ -1,4 +1,4 @@
-"""The mixture card, contamination and scores as plain-text tables, for the terminal.
+"""The mixture card, contamination, scores and compared runs as plain text, for the terminal.
 
 print(mixture_text(card))
 task  cluster  examples  capped at  rate  share %  epochs/M  templates  in  out  tokens %  ...
@@ -13,9 +13,12 @@ from flanmix.audit.mixture_card import MixtureCard
 from flanmix.audit.overlap.overlap import Worst
 from flanmix.console import printable, table
 from flanmix.evaluate.scores import Scores, TaskScores
+from flanmix.pages.comparison import Comparison, Row, ScoreSection
 
 _PAIRS = 40  # of tasks that share something, in a table
 _WORDS = 12  # of a shared run
+_TERMINAL = 80  # columns
+_LEAST_NAME = 24  # of them, what names get beside figures
 
 # ---- the mixture card --------------------------------------------------------------------------
 
@@ -168,3 +171,49 @@ def _row(name: str, task: TaskScores) -> list[Any]:
 
 def _group(group: dict[str, Any]) -> list[float | None]:
     return [group["accuracy"], group["majority"], group["mean"]]
+
+
+# ---- compared runs ------------------------------------------------------------------------------
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The runs by letter, then what differs in their configuration, and their scores."""
+    letters = comparison.letters
+    parts = ["\n".join(f"{letter}  {name}" for letter, name in comparison.runs)]
+    parts.append(_fitted("", letters, comparison.measures))
+    if comparison.configuration:
+        parts.append(_fitted("gin name", letters, comparison.configuration))
+    else:
+        parts.append("The configurations are the same, RUN_DIR aside.")
+    parts += ["\n".join(comparison.notes)] if comparison.notes else []
+    parts += [_differences(section, comparison) for section in comparison.scores]
+    return "\n\n".join(parts)
+
+
+def _differences(section: ScoreSection, comparison: Comparison) -> str:
+    """Columns of figures behind the names; a name that leaves them no room has its own line."""
+    rows = [(section.title.lower(), [*comparison.letters, *comparison.difference_names])]
+    rows += [(r.name, [*map(_tenths, (*r.values, *r.differences))]) for r in section.rows]
+    figures = [(name, "".join(f"{cell:>8}" for cell in cells)) for name, cells in rows]
+    room = max(_LEAST_NAME, _TERMINAL - len(figures[0][1]))
+    width = min(room, max(len(name) for name, _ in rows))
+    lines = []
+    for name, cells in figures:
+        lines += [f"{name:<{width}}{cells}"] if len(name) <= width else [name, " " * width + cells]
+    return "\n".join(lines)
+
+
+def _tenths(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _fitted(first: str, letters: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table or, where that is wider than a terminal, a line a value."""
+    text = table([first, *letters], [[row.name, *row.values] for row in rows])
+    if max(map(len, text.splitlines())) <= _TERMINAL:
+        return text
+    lines = []
+    for row in rows:
+        pairs = zip(letters, row.values, strict=True)
+        lines += [row.name, *(f"  {letter}  {value or '-'}" for letter, value in pairs)]
+    return "\n".join(lines)
