@@ -173,17 +173,19 @@ def _headline(run: RunSummary) -> Iterator[Headline]:
 def _headline_scores(
     first: Mapping[str, Any] | None, last: Mapping[str, Any]
 ) -> Iterator[Headline]:
-    groups = {name: group for name, group in last["groups"].items() if group_score(group)}
-    if not 0 < len(groups) <= _MOST_HEADLINES:
+    scores = {name: group_score(group) for name, group in last["groups"].items()}
+    if not 0 < len(scores) <= _MOST_HEADLINES:
         if (mean := last.get("mean")) is not None:
             before = first.get("mean") if first else None
             yield Headline("mean score", f"{mean:.1f}", _against(first, before, None))
         return
-    for name, group in groups.items():
-        before = (first or {"groups": {}})["groups"].get(name)
-        value, earlier_value = group_score(group), group_score(before) if before else None
-        note = _against(first, earlier_value, group["majority"])
-        yield Headline(name.replace("_", " "), f"{value:.1f}", note)
+    for name, score in scores.items():
+        before = first["groups"].get(name) if first else None
+        note = _against(
+            first, group_score(before) if before else None, last["groups"][name]["majority"]
+        )
+        if score is not None:
+            yield Headline(name.replace("_", " "), f"{score:.1f}", note)
 
 
 def _against(first: Mapping[str, Any] | None, before: float | None, majority: float | None) -> str:

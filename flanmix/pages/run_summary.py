@@ -63,7 +63,7 @@ def read_run(run_dir: Path) -> RunSummary:
     Raises:
         UserError: if it holds no run.
     """
-    paths = sorted((run_dir / FOLDER).glob("*.json"))
+    paths = sorted(p for p in (run_dir / FOLDER).glob("*.json") if p.stem.isdecimal())
     if not paths and not (run_dir / METRICS).is_file():
         raise UserError(f"{run_dir} holds no run: neither {METRICS} nor scores/ is there")
     evaluations = [json.loads(path.read_text(encoding="utf-8")) for path in paths]

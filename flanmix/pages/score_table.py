@@ -16,6 +16,14 @@ _SEEN = {
     "unknown": "",
 }
 
+# Said of a task where the share is not 0 (flanmix/evaluate/scores.py: TaskScores).
+_LOSSES = {
+    "trimmed": "inputs truncated",
+    "targets_trimmed": "questions with an option or answer truncated",
+    "equal_options": "questions with two options of the same tokens",
+    "unanswerable": "questions without an answer for that, counted as wrong",
+}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -74,10 +82,10 @@ def _row(
     with_best: bool,
     templates: Iterable[int],
 ) -> ScoreRow:
-    key = task["primary"] or next(iter(mean))
+    key = task["primary"] or next(iter(mean), "")
     best = task["best"]
     figures = [task["baseline"].get(key), *([] if before is None else [before.get(key)])]
-    figures += [mean[key], task["median"][key]]
+    figures += [mean.get(key), task["median"].get(key)]  # a task that can't be scored has none
     if with_best:
         figures.append(best["metrics"][key] if best else None)
     cells = []
@@ -87,8 +95,9 @@ def _row(
         shade = min(1.0, max(0.0, value / 100)) if shaded else None
         cells.append(Cell(value, shade, bool(best) and best["template"] == number))
     label = [task["cluster"].replace("_", " "), key, _SEEN[task["seen"] or "neither"]]
-    if task["trimmed"]:
-        label.append(f"{task['trimmed']:.0f}% of inputs truncated")
+    for share, what in _LOSSES.items():
+        if task.get(share):
+            label.append(f"{task[share]:.3g}% of {what}")
     return ScoreRow(name, " · ".join(filter(None, label)), tuple(figures), tuple(cells))
 
 

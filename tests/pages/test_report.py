@@ -93,6 +93,7 @@ def test_a_run_without_training_or_without_scores_is_shown(run_dir, tmp_path):
     shown = Page(write_report(tmp_path).read_text()).text
     assert "Training loss" in shown
     assert "Tasks and templates" not in shown
+    assert "There are no scores" in shown
     (tmp_path / "metrics.jsonl").unlink()
     (tmp_path / "scores").symlink_to(run_dir / "scores")
     shown = Page(write_report(tmp_path).read_text()).text
@@ -154,3 +155,17 @@ def test_a_held_out_task_is_named_as_such(run_dir, seen, says):
     shown = view(replace(run, last={**run.last, "details": details}))
     for row in shown.table.rows:
         assert (says in row.label) if says else ("held out" not in row.label)
+
+
+def test_a_task_that_could_not_be_scored_is_a_row_without_figures(run_dir):
+    run = read_run(run_dir)
+    name = next(iter(run.last["tasks"]))
+    details = {**run.last["details"][name], "templates": {}, "median": {}, "unanswerable": 100.0}
+    last = {
+        **run.last,
+        "tasks": {**run.last["tasks"], name: {}},
+        "details": {**run.last["details"], name: details},
+    }
+    (row,) = [row for row in view(replace(run, last=last)).table.rows if row.name == name]
+    assert row.figures[2:4] == (None, None)
+    assert "100% of questions without an answer" in row.label
