@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from flanmix.console import print_json
+from flanmix.errors import UserError
 from flanmix.verbs.reference import SECTIONS, Entry, entries, find, shown_default, takes_value
 
 _WIDTH = 80
@@ -32,14 +33,18 @@ def main(args: argparse.Namespace) -> int:
     """Runs the verb; flags as in cli.py, which hands over the verbs' own help too.
 
     Raises:
-        UserError: nothing has the name.
+        UserError: nothing has the name, or there is one where all are asked for.
     """
+    if args.all and args.name:
+        raise UserError(f"help --all prints every entry: leave out '{args.name}', or --all")
     verbs = [Entry(name, "verb", "", None, *said) for name, said in args.verbs().items()]
     known = [*verbs, *entries()]
-    if args.all:
+    if args.name is None and args.json:
+        print_json([entry.to_json() for entry in known])
+    elif args.all:
         print(markdown(known[len(verbs) :]), end="")
     elif args.name is None:
-        print_json([e.to_json() for e in known]) if args.json else print(overview(known))
+        print(overview(known))
     else:
         first, *others = find(args.name, known)
         if args.json:

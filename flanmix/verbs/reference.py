@@ -150,7 +150,7 @@ def type_in_words(hint: Any, style: Style = "gin") -> str:
         return f"list of {inner[0]}s"
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return f"mapping of {inner[0]} to {inner[1]}"
-    return getattr(hint, "__name__", str(hint))
+    return hint.__name__ if inspect.isclass(hint) else str(hint)
 
 
 def _default(field: dataclasses.Field, style: Style) -> str | None:
@@ -171,7 +171,11 @@ def _default(field: dataclasses.Field, style: Style) -> str | None:
 
 def _fields(kind: type, section: str, style: Style, prefix: str = "") -> Iterator[Entry]:
     """The fields of a dataclass that whoever makes one gives."""
-    hints, said = typing.get_type_hints(kind), parts(kind)[1]
+    try:
+        hints = typing.get_type_hints(kind)
+    except NameError:  # a plugin's annotation that only type checkers can read
+        hints = {field.name: field.type for field in dataclasses.fields(kind)}
+    said = parts(kind)[1]
     for field in dataclasses.fields(kind):
         if field.init:
             words = type_in_words(hints[field.name], style)

@@ -125,14 +125,26 @@ def test_without_a_name_every_section_is_listed(capsys: pytest.CaptureFixture[st
     for title in ("Verbs", "Keys of a task", "Sources", "Metrics", "Short gin names"):
         assert f"\n{title}\n" in text
     assert max(map(len, text.splitlines())) <= 80
+    assert cli.main(["help", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {entry["kind"] for entry in listed} == {"verb", *reference.SECTIONS}
 
 
-def test_an_unknown_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["help", "AdamW.weight_deca"]) == 2
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["AdamW.weight_deca"], "did you mean 'AdamW.weight_decay'?"),
+        (["answer", "--all"], "leave out 'answer'"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    argv: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["help", *argv]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert "did you mean 'AdamW.weight_decay'?" in err
+    assert says in err
 
 
 @pytest.mark.parametrize(
