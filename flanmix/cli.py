@@ -94,6 +94,9 @@ def _prepare(parser: _Parser) -> None:
     parser.add_argument("--data_dir", metavar="DIR", help="where TFDS finds its datasets")
     parser.add_argument("--limit", type=_positive, metavar="N", help="at most N records a split")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch datasets that are not in DATA_DIR into it"
+    )
     _json(parser)
 
 

@@ -109,11 +109,8 @@ class ExampleReader:
         return examples
 
     def _size(self, number: int, task: MixtureTask) -> int:
-        """Records of a task's split, by the mixture or the store."""
-        known = task.examples if self._split == TRAIN else None
-        size = known if known is not None else self._store.count(task.spec, self._split)
-        if size is None:
-            size = len(self._reader(number, self._split))  # raises, and says what to do
+        """Records of a task's split; its reader is made now, so that no later store is read."""
+        size = len(self._reader(number, self._split))
         if not size:
             raise UserError(
                 f"task '{task.spec.name}' has no records in its {self._split} split: leave it out "

@@ -5,7 +5,8 @@
 
 What is there and unchanged is skipped, so that an interrupted run is completed by running it again.
 A task that fails is named with its reason and does not stop the others; the exit code is then 2.
-Only a full disk stops everything.
+Only a full disk stops everything. Nothing is downloaded without `--download`: what would have to be
+is one table at the end.
 """
 
 import argparse
@@ -41,6 +42,7 @@ def main(args: argparse.Namespace) -> int:
         data_dir=args.data_dir,
         limit=args.limit,
         workers=args.workers,
+        download=args.download,
     )
     if args.json:
         print(json.dumps(asdict(summary), indent=1))

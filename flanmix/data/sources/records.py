@@ -15,7 +15,8 @@ from pathlib import Path
 
 from flanmix import console
 from flanmix.data.canonical import RecordError, canonicalize
-from flanmix.data.sources.api import Located, python_files, source_of
+from flanmix.data.sources.api import Located, source_of
+from flanmix.data.sources.code import with_mapping
 from flanmix.data.sources.slices import Warn
 from flanmix.errors import UserError
 from flanmix.registry.record import Record
@@ -95,7 +96,7 @@ def raw_records(
 def source_files(task: TaskSpec, data_dir: str | Path | None = None) -> dict[str, Path]:
     """The files that decide a task's canonical records, by name, as far as they are known.
 
-    Those of its source, and the Python files beside one that its mapping is in.
+    Those of its source, and the Python files that its mapping runs.
 
     Raises:
         UserError: the kind of source is unknown.
@@ -104,7 +105,7 @@ def source_files(task: TaskSpec, data_dir: str | Path | None = None) -> dict[str
         found = dict(source_of(task).files(task, data_dir))
     except ValueError as error:
         raise UserError(f"task '{task.name}': {error}") from error
-    return found | (python_files(task, task.mapping) if task.mapping else {})
+    return with_mapping(task, found)
 
 
 def _name(task: TaskSpec) -> str:
