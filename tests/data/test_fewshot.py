@@ -12,6 +12,7 @@ from flanmix.data.fewshot import (
     exemplars,
     wants_exemplars,
 )
+from flanmix.data.loader import Loader
 from flanmix.data.render import CUE
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
@@ -130,6 +131,7 @@ def test_a_run_with_exemplars_does_not_go_on_with_others(tmp_path):
     from dataclasses import replace
 
     from flanmix.model.t5 import T5Config
+    from flanmix.train.data import Data
     from flanmix.train.run_record import check_unchanged, run_record
     from flanmix.train.settings import DataConfig, Run
 
@@ -137,9 +139,15 @@ def test_a_run_with_exemplars_does_not_go_on_with_others(tmp_path):
         store="s", mixture="m", batch_size=4, inputs_length=8, targets_length=8, vocabulary="byte"
     )
     run = Run("runs/a", T5Config(vocab_size=384), data=data)
-    few, _ = prepare(tmp_path)
+    few, store = prepare(tmp_path)
     plain = replace(few, tasks=tuple(replace(t, few_shot=0) for t in few.tasks))
-    with_few, without = (run_record(run, m, (), ByteVocabulary(), "", {}) for m in (few, plain))
+    vocabulary = ByteVocabulary()
+    with_few, without = (
+        run_record(
+            run, Data(m, (), store, vocabulary, Loader(run.loader, m, store, vocabulary)), "", {}
+        )
+        for m in (few, plain)
+    )
     assert "exemplars" not in without["data"]
     older = {**with_few, "data": {k: v for k, v in with_few["data"].items() if k != "exemplars"}}
     check_unchanged(with_few, with_few, tmp_path)
