@@ -82,9 +82,9 @@ def _show(parser: _Parser) -> None:
     _json(parser)
 
 
-def _vocabulary(parser: _Parser) -> None:
+def _vocabulary(parser: _Parser, default: str | None = "pocket") -> None:
     parser.add_argument(
-        "--vocabulary", default="pocket", metavar="V", help="byte, pocket or a SentencePiece file"
+        "--vocabulary", default=default, metavar="V", help="byte, pocket or a SentencePiece file"
     )
 
 
@@ -105,13 +105,25 @@ def _mixture(parser: _Parser) -> None:
     parser.add_argument("--store", metavar="DIR", help="count and measure the prepared records")
     parser.add_argument("--against", metavar="OTHER", help="what test records of OTHER are shared")
     parser.add_argument("--html", metavar="FILE", help="write the card as a page of its own")
-    _vocabulary(parser)
+    parser.add_argument(
+        "--inputs_length", type=_positive, metavar="N", help="count what these lengths leave ..."
+    )
+    parser.add_argument(
+        "--targets_length", type=_positive, metavar="N", help="... as encoder-decoders read them"
+    )
+    _vocabulary(parser, default=None)
+    _gin_flags(parser, required=False)
     _json(parser)
 
 
-def _gin_flags(parser: _Parser) -> None:
+def _gin_flags(parser: _Parser, required: bool = True) -> None:
     parser.add_argument(
-        "--gin_file", action="append", required=True, metavar="F", help="a gin file; repeatable"
+        "--gin_file",
+        action="append",
+        default=None if required else [],
+        required=required,
+        metavar="F",
+        help="a gin file; repeatable" if required else "count what this run's lengths leave",
     )
     parser.add_argument(
         "--gin_search_paths",
@@ -175,7 +187,7 @@ VERBS = {
     "check": Verb("lints tasks, templates and mixtures; with a store, records too", _check),
     "show": Verb("shows rendered examples of a task", _show),
     "prepare": Verb("writes a task's raw records into the store", _prepare),
-    "mixture": Verb("the mixture card: what the model will really see", _mixture),
+    "mixture": Verb("the mixture card: what the model will really see", _mixture, gin=True),
     "train": Verb("a training run; run it again to resume", _gin_flags, gin=True),
     "evaluate": Verb("generation and rank scores of a checkpoint", _evaluate, gin=True),
     "generate": Verb("text from a checkpoint", _generate),

@@ -39,6 +39,11 @@ POOL = 64  # pending examples to choose from; a stream's state holds their numbe
 Features = dict[str, np.ndarray]
 
 
+def most_pending(streams: int) -> int:
+    """How many examples of packed streams at most have been drawn, and wait, after a batch."""
+    return streams * (POOL - 1)
+
+
 def choose_row(sizes: Int64[np.ndarray, "P 2"], capacity: tuple[int, int]) -> list[int]:
     """Chooses which pending examples make the next row.
 

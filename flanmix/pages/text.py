@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flanmix.audit.against import Against
-from flanmix.audit.mixture_card import MixtureCard
+from flanmix.audit.mixture_card import MixtureCard, MixtureRow
 from flanmix.audit.overlap.overlap import Worst
 from flanmix.console import printable, table
 from flanmix.evaluate.scores import Scores, TaskScores
@@ -37,36 +37,80 @@ _CARD = [
     "loss %",
     "unknown %",
 ]
+_READING = ["cut in %", "cut out %"]  # with a run's lengths
+_NAMED = 3  # tasks that a line names
 
 
 def mixture_text(card: MixtureCard) -> str:
     """A line a task, the totals, and what is shared with test records if that was measured."""
-    rows = [
-        [
-            task.name,
-            task.cluster,
-            task.examples,
-            task.capped_at,
-            task.rate,
-            100 * task.share,
-            task.epochs_per_million,
-            task.templates,
-            task.inputs_tokens,
-            task.targets_tokens,
-            _percent(task.share_of_tokens),
-            _percent(task.share_of_loss),
-            _percent(task.unknown_share),
-        ]
-        for task in card.tasks
-    ]
+    header = _CARD if card.reading is None else [*_CARD, *_READING]
+    rows = [_card_row(task)[: len(header)] for task in card.tasks]
     total = f"{card.name}: {len(rows)} tasks, total rate {card.total_rate:,.6g}"
     if card.vocabulary is not None:
         unknown = _percent(card.unknown_share) or 0.0
         total += f"; tokens in vocabulary '{card.vocabulary}', {unknown:.3g}% unknown"
-    parts = [f"{table(_CARD, rows)}\n{total}"]
+    parts = ["\n".join([table(header, rows), total, *card_notes(card)])]
     if card.against is not None:
         parts.append(against_text(card.against))
     return "\n\n".join(parts)
+
+
+def _card_row(task: MixtureRow) -> list[Any]:
+    return [
+        task.name,
+        task.cluster,
+        task.examples,
+        task.capped_at,
+        task.rate,
+        100 * task.share,
+        task.epochs_per_million,
+        task.templates,
+        task.inputs_tokens,
+        task.targets_tokens,
+        _percent(task.share_of_tokens),
+        _percent(task.share_of_loss),
+        _percent(task.unknown_share),
+        _percent(task.inputs_truncated),
+        _percent(task.targets_truncated),
+    ]
+
+
+def card_notes(card: MixtureCard) -> list[str]:
+    """Lines on what is cut, what waits, and where exemplars are fewer than asked for."""
+    notes = []
+    if card.vocabulary is not None and card.reading is None:
+        notes.append(
+            "tokens and loss are of whole texts: --gin_file, or --inputs_length and "
+            "--targets_length, count what a run's lengths leave"
+        )
+    if card.reading is not None:
+        run = card.reading
+        notes.append(
+            f"tokens and loss are what INPUTS_LENGTH={run.inputs_length} and "
+            f"TARGETS_LENGTH={run.targets_length} leave ({run.architecture}): "
+            f"{100 * (card.inputs_truncated or 0):.1f}% of the inputs and "
+            f"{100 * (card.targets_truncated or 0):.1f}% of the targets are cut"
+        )
+    if card.waiting and card.reading is not None:
+        notes.append(
+            f"up to {card.waiting:,} drawn examples wait to be packed ({card.reading.streams} "
+            "streams), the long ones longest: after one epoch's worth of a task, at most about so "
+            f"much of its records is unseen: {_most(card, 'unseen_share')}"
+        )
+    if any(task.fewer_exemplars for task in card.tasks):
+        notes.append(
+            "queries with fewer exemplars than few_shot, since too few records differ from them "
+            f"or fit: {_most(card, 'fewer_exemplars')}"
+        )
+    return notes
+
+
+def _most(card: MixtureCard, name: str) -> str:
+    """The tasks that have most of something, with their shares: `rte 34%, snli 2%`."""
+    shares = [(task.name, getattr(task, name)) for task in card.tasks if getattr(task, name)]
+    shares.sort(key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{task} {100 * share:.3g}%" for task, share in shares[:_NAMED])
+    return f"{named}, ..." if len(shares) > _NAMED else named
 
 
 def _percent(share: float | None) -> float | None:

@@ -4,6 +4,7 @@ METRICS = "metrics.jsonl"
 CONFIG = "config.gin"
 CHECKPOINTS = "checkpoints"
 SCORE_EVENTS = "eval"
+TRUNCATION = "truncation.json"  # what the lengths truncate of each task
 
 
 def earlier_config(step: int) -> str:

@@ -36,6 +36,7 @@ from flanmix.train.run_lock import locked
 from flanmix.train.run_record import check_unchanged, run_record, write_config
 from flanmix.train.scoring import EvalRunner, configured_tasks
 from flanmix.train.settings import Run
+from flanmix.train.truncated import say_truncation
 
 PyTree = Any
 
@@ -79,6 +80,7 @@ def train(run: Run, text: str) -> End:
         tasks = with_seen(tasks, record["trained"])
         evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption)
         write_config(run.folder, text, earlier)
+        say_truncation(run.folder, data, run.loader)
         evals.drop_scores_after(start.step)
         context = TrainContext(
             steps=run.train.steps,
