@@ -10,7 +10,7 @@ from typing import Any
 
 from flanmix.audit.against import Against
 from flanmix.audit.mixture_card import MixtureCard, MixtureRow
-from flanmix.audit.overlap.overlap import Worst
+from flanmix.audit.overlap.overlap import COMPARED, Worst
 from flanmix.console import printable, table
 from flanmix.evaluate.scores import Scores, TaskScores
 from flanmix.pages.comparison import Comparison, Row, ScoreSection
@@ -119,7 +119,7 @@ def _percent(share: float | None) -> float | None:
 
 # ---- contamination -----------------------------------------------------------------------------
 
-_COUNTS = ["duplicates", "%", "13-grams", "%", "8-grams", "%"]
+_COUNTS = ["duplicates", "%", "contained", "%", "13-grams", "%", "8-grams", "%"]
 
 
 def shares(counts: Sequence[int], records: int) -> list[tuple[int, float]]:
@@ -136,9 +136,9 @@ def against_text(against: Against) -> str:
         for task, split in zip(overlap.tasks, against.splits, strict=True)
     ]
     head = f"against {against.mixture}: test records that are in, or share words with, the training"
-    parts = [head, table(["test task", "split", "records", *_COUNTS], tasks)]
+    parts = [head, *COMPARED, table(["test task", "split", "records", *_COUNTS], tasks)]
     if not overlap.pairs:
-        return "\n".join([*parts, "no pair of tasks shares 8 words in a row"])
+        return "\n".join([*parts, "no pair of tasks shares 8 words in a row or a record"])
     pairs = [
         [pair.task, pair.other, *_cells(pair, sizes[pair.other]), *_worst(pair.worst)]
         for pair in overlap.pairs[:_PAIRS]
@@ -151,7 +151,7 @@ def against_text(against: Against) -> str:
 
 
 def _cells(found: Any, records: int) -> list[int | str]:
-    counts = (found.duplicates, found.shared_13, found.shared_8)
+    counts = (found.duplicates, found.contained, found.shared_13, found.shared_8)
     rows = shares(counts, records)
     return [cell for count, share in rows for cell in (count, f"{share:.2f}")]
 

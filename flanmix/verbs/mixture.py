@@ -8,8 +8,8 @@ file (`--gin_file=RUN_DIR/config.gin`, which also gives vocabulary, seed, stream
 and loss are what those lengths leave. With `--against OTHER` the card also says what the training
 records share with OTHER's test records (flanmix/audit/against.py):
 
-    training task  test task  duplicates  %     13-grams  %     8-grams  %     words  test record
-    snli           rte                 0  0.00         2  0.72        5  1.81     22  test-40
+    training task  test task  duplicates  %     contained  %     13-grams  %     8-grams  %  ...
+    snli           rte                 0  0.00          1  0.36         2  0.72        5  1.81
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from flanmix.audit.mixture_card import MixtureCard, Reading, make_card
 from flanmix.console import print_json, say
 from flanmix.errors import UserError
+from flanmix.pages.against import left_out
 from flanmix.pages.text import mixture_text
 from flanmix.registry.catalogue import default_catalogue
 from flanmix.registry.hints import prepare_hint
@@ -114,6 +115,8 @@ def _warnings(card: MixtureCard) -> Iterator[str]:
         yield f"without a training split, and not on the card: {', '.join(card.for_evaluation)}"
     if card.absent:
         yield f"not prepared, and not on the card: {', '.join(card.absent)}; {hint}"
+    if card.against is not None:
+        yield from left_out(card.against)
     if any(task.examples is None for task in card.tasks):
         yield f"nothing is prepared, so rates and shares are not yet what they will be; {hint}"
 
