@@ -23,21 +23,25 @@ Tasks = Mapping[str, Sequence[Record]]
 
 
 def plain_words(text: str) -> list[str]:
-    """Character by character: letters and digits join, marks stay with what is before them."""
+    """Character by character: letters and digits join, marks stay with the word before them."""
     found: list[str] = []
     before = ""
     for char in folded(text):
-        if re.fullmatch(f"[{words.UNSPACED}]", char):
+        if char.isalnum() and re.fullmatch(f"[{words.UNSPACED}]", char):
             found.append(char)
             before = "unspaced"
         elif char.isalnum() and before != "spaced":
             found.append(char)
             before = "spaced"
-        elif char.isalnum() or (before and unicodedata.category(char)[0] == "M"):
+        elif char.isalnum() or (before == "spaced" and is_mark(char)):
             found[-1] += char
         else:
             before = ""
     return found
+
+
+def is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M" and char <= "\uffff"
 
 
 def fields(record: Record) -> list[list[str]]:
