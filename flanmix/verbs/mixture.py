@@ -66,10 +66,10 @@ def _run(args: argparse.Namespace) -> "Run | None":
         return None
     from flanmix.verbs import gin_config
 
-    # What a card needs no value for in the files.
-    given = ["RUN_DIR='.'", f"MIXTURE={args.name!r}"]
-    if args.store is not None:
-        given.append(f"STORE={args.store!r}")
+    # The run is of this mixture and store, and a card needs no value for RUN_DIR in the files.
+    values = {"RUN_DIR": ".", "MIXTURE": args.name, "STORE": args.store}
+    said = {binding.partition("=")[0].strip() for binding in args.gin_bindings}
+    given = [f"{k}={v!r}" for k, v in values.items() if v is not None and k not in said]
     return gin_config.load(args.gin_file, [*given, *args.gin_bindings], args.gin_search_paths)
 
 
@@ -126,4 +126,4 @@ def _open(folder: str | None) -> "Store | None":
         return None
     from flanmix.data.store.store import Store
 
-    return Store.existing(folder)
+    return Store.existing(Path(folder).expanduser())
