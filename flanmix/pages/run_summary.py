@@ -20,9 +20,8 @@ from flanmix.errors import UserError
 from flanmix.evaluate.scores import FOLDER
 from flanmix.pages.charts import Line
 from flanmix.pages.training_log import TrainingLog, read_log
-from flanmix.train.files import CHECKPOINTS, CONFIG, METRICS
+from flanmix.train.files import CHECKPOINTS, CONFIG, METRICS, TRUNCATION
 
-TRUNCATION = "truncation.json"  # task -> {"inputs": share, "targets": share} of what is truncated
 _SETTINGS = ("MIXTURE", "MODEL", "VOCABULARY", "BATCH_SIZE", "INPUTS_LENGTH", "TARGETS_LENGTH")
 
 
@@ -175,7 +174,7 @@ def _parameters(run_dir: Path) -> int | None:
 def _truncation(path: Path) -> dict[str, tuple[float, float]]:
     """The tasks of which something is truncated, the worst first."""
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
+        tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
         shares = {name: (own["inputs"], own["targets"]) for name, own in tasks.items()}
         cut = {name: own for name, own in shares.items() if max(own) > 0}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

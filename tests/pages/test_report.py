@@ -40,7 +40,9 @@ def run_dir(tmp_path_factory):
         "MIXTURE = 's'\nMODEL = @T5Config()\nBATCH_SIZE = 32\n"
         "INPUTS_LENGTH = 6\nTARGETS_LENGTH = 4\n"
     )
-    (folder / "truncation.json").write_text('{"copied": {"inputs": 0.125, "targets": 0}}')
+    (folder / "truncation.json").write_text(
+        '{"tasks": {"copied": {"inputs": 0.125, "targets": 0}}}'
+    )
     return folder
 
 

@@ -77,9 +77,12 @@ def test_settings_and_measures(run_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ('{"a": {"inputs": 0.1, "targets": 0}, "b": {"inputs": 0, "targets": 0.2}}', ["b", "a"]),
-        ('{"a": {"inputs": 0, "targets": 0}}', []),
-        ('{"a": 3}', []),
+        (
+            '{"tasks": {"a": {"inputs": 0.1, "targets": 0}, "b": {"inputs": 0, "targets": 0.2}}}',
+            ["b", "a"],
+        ),
+        ('{"tasks": {"a": {"inputs": 0, "targets": 0}}}', []),
+        ('{"tasks": 3}', []),
         ("[", []),
     ],
 )
