@@ -25,6 +25,7 @@ from typing import Any
 from flanmix.errors import UserError, nearest
 
 _PREFIX = "flanmix_cards_"
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @functools.cache
@@ -81,6 +82,8 @@ def forget_changed() -> None:
     for package in list(_PACKAGES.values()):
         if any(_is_another(path, *was) for path, was in package.loaded.items()):
             del _PACKAGES[package.folder]
+            for name in [name for name in sys.modules if name.partition(".")[0] == package.name]:
+                del sys.modules[name]
             load_function.cache_clear()
 
 
@@ -89,11 +92,15 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def _hash(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
 def _is_another(path: Path, stamp: tuple[int, ...], text_hash: str) -> bool:
     try:
         if _stamp(path) == stamp:
             return False
-        return hashlib.sha256(path.read_bytes()).hexdigest() != text_hash
+        return _hash(path.read_bytes()) != text_hash
     except OSError:
         return True
 
@@ -116,8 +123,6 @@ class _Package:
         self.builtins = {**vars(builtins), "__import__": self._import}
         self._path_before: list[str] | None = None  # sys.path, while a file is loaded
         self._foreign: set[str] = set()
-        for name in [name for name in sys.modules if name.partition(".")[0] == self.name]:
-            del sys.modules[name]
         self._module = ModuleType(self.name)
         self._module.__path__ = [str(folder)]
         sys.modules[self.name] = self._module
@@ -175,8 +180,12 @@ class _Package:
             file = getattr(sys.modules[name], "__file__", None)
             if name.startswith(_PREFIX) or not file:
                 continue
-            if any(Path(file).is_relative_to(folder) for folder in self._module.__path__):
+            path = Path(file)
+            if _INSTALLED & set(path.parts):
+                continue
+            if any(path.is_relative_to(folder) for folder in self._module.__path__):
                 del sys.modules[name]
+                self.loaded[path.resolve()] = (_stamp(path), _hash(path.read_bytes()))
 
     def _import(
         self,
@@ -204,16 +213,19 @@ class _Package:
         if top in self._foreign:
             return False
         spec = PathFinder.find_spec(top, self._module.__path__)
-        if spec is None:
-            found = False
-        elif spec.origin is None:  # a folder without __init__.py gives way to what is installed
-            found = top not in sys.modules and importlib.util.find_spec(top) is None
-        else:
-            loaded = getattr(sys.modules.get(top), "__file__", None)
-            found = spec.origin not in (importer, loaded)
-        if not found:
+        if spec is None or (spec.origin is None and _is_elsewhere(top)):
             self._foreign.add(top)
-        return found
+            return False
+        loaded = getattr(sys.modules.get(top), "__file__", None)
+        return spec.origin is None or spec.origin not in (importer, loaded)
+
+
+def _is_elsewhere(top: str) -> bool:
+    """Whether a module is found without its folder: one without __init__.py then gives way."""
+    if top in sys.modules:
+        return True
+    spec = importlib.util.find_spec(top)
+    return spec is not None and spec.origin is not None
 
 
 _PACKAGES: dict[Path, _Package] = {}
@@ -258,7 +270,7 @@ class _Loader(SourceFileLoader):
         file = Path(path).resolve()
         stamp = _stamp(file)
         data = super().get_data(path)
-        self._package.loaded[file] = (stamp, hashlib.sha256(data).hexdigest())
+        self._package.loaded[file] = (stamp, _hash(data))
         return data
 
     def exec_module(self, module: ModuleType) -> None:

@@ -115,8 +115,8 @@ def _import_module(task: TaskSpec, module: str) -> None:
     before = list(sys.path)
     sys.path.insert(0, str(Path.cwd()))
     try:
-        if folder is not None and folder == task.folder:
-            _REGISTRATIONS.load(folder, module)
+        if folder is not None and folder in (Path.cwd(), task.folder):
+            _REGISTRATIONS.load(folder.resolve(), module)
         else:
             importlib.import_module(module)
     except Exception as error:
@@ -140,14 +140,16 @@ class _Registrations:
         registries = (seqio.TaskRegistry, seqio.MixtureRegistry)
         for where, module, added in list(self._loaded):
             current = sys.modules.get(module.__name__) is module
-            for registry, key, provider in added:
-                if where == folder and current:
-                    if key not in registry.names():
-                        registry.add_provider(key, provider)
-                elif key in registry.names():
-                    registry.remove(key)
+            if where != folder or not current:
+                for registry, key, provider in added:
+                    if key in registry.names() and registry.get(key) is provider:
+                        registry.remove(key)
             if not current:
                 self._loaded.remove((where, module, added))
+        for where, _, added in self._loaded:
+            for registry, key, provider in added if where == folder else ():
+                if key not in registry.names():
+                    registry.add_provider(key, provider)
         before = [set(registry.names()) for registry in registries]
         module = load_named(folder, name)
         new = [
