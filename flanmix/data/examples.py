@@ -115,8 +115,10 @@ class ExampleReader:
         return list(zip(examples, counts, strict=True))
 
     def _size(self, number: int, task: MixtureTask) -> int:
-        """Records of a task's split; its reader is made now, so that no later store is read."""
-        size = len(self._reader(number, self._split))
+        """Records of a task's split; its file is opened now, so that no later store is read."""
+        reader = self._reader(number, self._split)
+        reader.hold()
+        size = len(reader)
         if not size:
             raise UserError(
                 f"task '{task.spec.name}' has no records in its {self._split} split: leave it out "

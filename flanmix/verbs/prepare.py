@@ -31,7 +31,8 @@ def main(args: argparse.Namespace) -> int:
     catalogue.expand_all(args.names)  # before a folder is made
     store = Store(args.store)
     _check_writable(store.root)
-    if args.data_dir is not None and not Path(args.data_dir).is_dir():
+    missing = args.data_dir is not None and not Path(args.data_dir).is_dir()
+    if missing and (not args.download or Path(args.data_dir).exists()):
         raise UserError(f"--data_dir {args.data_dir} is no folder")
     # TensorFlow, where a source needs it, has much to say that is nobody's concern here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -94,15 +94,48 @@ def test_a_loader_never_mixes_two_stores(store: Store, monkeypatch: pytest.Monke
     loader = Loader(LoaderConfig(2, 64, 16, streams=2), mixture, store, vocabulary)
     for spec in specs:
         write(store, "new {0}", spec.name, 40)
-    read, says = [], ""
-    try:
-        for _ in range(20):
-            rows = next(loader)["encoder_input_tokens"]
-            read += [vocabulary.decode(row.tolist()) for row in rows]
-    except UserError as error:
-        says = str(error)
-    assert "was prepared anew" in says
-    assert not [text for text in read if "new" in text]
+
+    def read(batches: int) -> str:
+        rows = [next(loader)["encoder_input_tokens"] for _ in range(batches)]
+        return " ".join(vocabulary.decode(row.tolist()) for batch in rows for row in batch)
+
+    text = read(20)
+    assert "old" in text and "new" not in text, "its files are open"
+    monkeypatch.setattr(reader_module, "_HANDLES", reader_module._Handles())
+    with pytest.raises(UserError, match="was prepared anew"):
+        read(200)
+
+
+def test_a_loader_with_more_tasks_than_files_may_be_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    handles = reader_module._Handles()
+    handles._capacity = 3
+    monkeypatch.setattr(reader_module, "_HANDLES", handles)
+    specs = [toy(name=f"toy{number}") for number in range(8)]
+    for spec in specs:
+        write(store, "old {0}", spec.name, 40)
+    mixture = Mixture("all", tuple(MixtureTask(spec, 1.0, 40, (0,)) for spec in specs))
+    loader = Loader(LoaderConfig(2, 64, 16, streams=2), mixture, store, load_vocabulary("byte"))
+    held = list(handles._open)
+    assert len(held) == 3
+    for _ in range(10):
+        next(loader)
+    assert len(handles._open) == 3
+    for spec in specs:
+        write(store, "new {0}", spec.name, 40)
+    with pytest.raises(UserError, match="was prepared anew"):
+        for _ in range(200):
+            next(loader)
+
+
+def test_a_wrong_count_is_found_when_a_loader_starts(store: Store):
+    write(store, "old {0}")
+    path = store.root / "toy" / "manifest.json"
+    path.write_text(path.read_text().replace('"records": 5', '"records": 4'))
+    mixture = Mixture("one", (MixtureTask(toy(), 1.0, 4, (0,)),))
+    with pytest.raises(UserError, match="it has 5 records, and the manifest says 4"):
+        Loader(LoaderConfig(2, 64, 16), mixture, store, load_vocabulary("byte"))
 
 
 # ---- kills ---------------------------------------------------------------------------------------

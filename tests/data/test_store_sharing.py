@@ -1,7 +1,6 @@
 """Several writers of one store: each task is written once, and none is lost."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -44,24 +43,42 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def _write(root: str, names: list[str]) -> None:
-    store = Store(root)
-    for name in names:
-        store.write(toy(name=name), "train", records(1))
-
-
 def test_writers_of_different_tasks_never_meet(store: Store):
     """The folder that they share is removed and made again all the time."""
-    names = [[f"t{worker}_{number}" for number in range(40)] for worker in range(4)]
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_write, args=(str(store.root), some)) for some in names]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0] * 4
-    assert len(store.tasks()) == 160
+    failed: list[Exception] = []
+
+    def work(worker: int) -> None:
+        try:
+            for number in range(30):
+                store.write(toy(name=f"t{worker}_{number}"), "train", records(1))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(store.tasks()) == 120
     assert not (store.root / ".partial").exists()
+
+
+def test_the_folder_that_writers_share_may_go_at_any_moment(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    made, times = Path.mkdir, [0]
+
+    def then_removed(path: Path, *args, **kwargs) -> None:
+        made(path, *args, **kwargs)
+        if path.name == ".partial" and times[0] < 3:
+            times[0] += 1
+            path.rmdir()  # by another writer, which is done
+
+    monkeypatch.setattr(Path, "mkdir", then_removed)
+    store.write(toy(), "train", records(2))
+    assert times == [3]
+    assert store.verify(toy()) == []
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path):

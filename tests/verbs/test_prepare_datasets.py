@@ -154,7 +154,7 @@ class Builder:
     def __init__(self, root: Path, error: str = "") -> None:
         self.root, self.error = root, error
         self.data_dir = str(root / "new" / "1.0.0")
-        self.info = SimpleNamespace(splits={})
+        self.info = SimpleNamespace(splits={}, full_name="new/1.0.0")
 
     def download_and_prepare(self) -> None:
         (self.root / "downloads" / "extracted").mkdir(parents=True)
@@ -175,7 +175,7 @@ def test_a_failed_download_leaves_what_was_there(
     before = folders()
     builder = Builder(tmp_path / "data", "HTTP 503")
     monkeypatch.setattr(datasets, "_builder", lambda *_: builder)
-    with pytest.raises(UserError, match=r"test: TFDS dataset new:1\.0\.0 can't be .*HTTP 503"):
+    with pytest.raises(UserError, match=r"test: TFDS dataset new/1\.0\.0 can't be .*HTTP 503"):
         datasets.fetch("new:1.0.0", str(tmp_path / "data"), "test")
     assert folders() == before
     assert capsys.readouterr().out == ""

@@ -10,6 +10,7 @@ for the next try.
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -23,6 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from flanmix.data.sources.quiet_tensorflow import brief, import_tfds
+from flanmix.data.store.locking import locked
 from flanmix.errors import UserError
 
 if TYPE_CHECKING:
@@ -112,21 +114,33 @@ def fetch(name: str, data_dir: str | None, owner: str) -> None:
         UserError: it can't be had; what was there stays as it was.
     """
     tfds = import_tfds()
-    try:
-        found(name, data_dir, owner)
-        return
-    except MissingDataset as missing:
-        by_hand = missing.by_hand
-    builder = _builder(tfds, name, data_dir, owner)
-    folder = Path(builder.data_dir).expanduser()
     root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    # One download at a time into a folder: several tasks may want the same dataset.
+    with locked(_lock_of(root), name, wait=True):
+        try:
+            found(name, data_dir, owner)
+        except MissingDataset as missing:
+            _download(tfds, _builder(tfds, name, data_dir, owner), root, missing.by_hand, owner)
+            _fetched.add((name, data_dir))
+
+
+def _lock_of(root: Path) -> Path:
+    digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"flanmix_downloads_{os.getuid()}_{digest}" / "lock"
+
+
+def _download(
+    tfds: ModuleType, builder: "DatasetBuilder", root: Path, by_hand: str, owner: str
+) -> None:
     try:
         # TFDS tells of it on stdout, which is for the verb's own document.
         told = contextlib.redirect_stdout(sys.stderr)
-        with told, _scratch(), _bar(tfds), _removed_if_it_fails(root, folder):
+        made = _removed_if_it_fails(root, Path(builder.data_dir).expanduser())
+        with told, _scratch(), _bar(tfds), made:
             _check_reachable(builder)
             builder.download_and_prepare()
     except Exception as error:
+        name = builder.info.full_name
         message = f"{owner}: TFDS dataset {name} can't be downloaded into {root}: {brief(error)}"
         if by_hand and "Manual directory" in str(error):  # some of WMT's want it, some do not
             message = (
@@ -134,7 +148,6 @@ def fetch(name: str, data_dir: str | None, owner: str) -> None:
                 f"by hand; put them into {root}/downloads/manual: {by_hand}"
             )
         raise UserError(message) from error
-    _fetched.add((name, data_dir))
 
 
 @contextlib.contextmanager
@@ -178,7 +191,7 @@ def _removed_if_it_fails(root: Path, folder: Path) -> Iterator[None]:
         if top in made:
             shutil.rmtree(top, ignore_errors=True)
         for path in sorted(_folders(root) - before, reverse=True):
-            if ".incomplete" in path.name:
+            if ".incomplete" in path.name and path.is_relative_to(top):
                 shutil.rmtree(path, ignore_errors=True)
             with contextlib.suppress(OSError):
                 path.rmdir()  # the deepest first; one with files in it stays

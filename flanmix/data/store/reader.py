@@ -12,8 +12,8 @@ tasks costs no file handle. Handles are shared by the whole process, the least r
 closed when there are too many, and a reader can be pickled and used from several threads.
 
 A reader reads the file that was there when it was made. What has been opened stays readable when
-the task is prepared anew; what has not is opened only while the manifest has the same hash, so that
-records of two stores never mix.
+the task is prepared anew (`hold` opens it at once); what has not is opened only while the manifest
+has the same hash, so that records of two stores never mix.
 """
 
 import resource
@@ -40,6 +40,12 @@ class _Handles:
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[object, ...], ArrayRecordReader] = OrderedDict()
         self._capacity = 0
+
+    def has_room(self) -> bool:
+        """Whether another file can be kept open without closing one."""
+        with self._lock:
+            self._capacity = self._capacity or _half_of_the_file_limit()
+            return len(self._open) < self._capacity
 
     def get(self, path: str, entry: SplitFile, identity: tuple[int, int]) -> ArrayRecordReader:
         """The handle of the file that has the entry's hash; raises as `_opened`.
@@ -152,6 +158,16 @@ class RecordReader:
             except _DAMAGE as error:
                 raise self._corrupt(error) from None
             yield from records
+
+    def hold(self) -> None:
+        """Opens the file now, so that this process reads it whatever is prepared later.
+
+        Where as many files are open as may be, it is checked and not kept. Raises as `check`.
+        """
+        if _HANDLES.has_room():
+            self.__getitems__([])
+        else:
+            self.check()
 
     def check(self) -> None:
         """Opens the file, and keeps no handle.
