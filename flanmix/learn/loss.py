@@ -38,6 +38,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from flanmix.fields import by_macro, check_interval, check_range, check_types
 from flanmix.learn.sums import Sums, TaskSums, TokenLosses, task_sums
 from flanmix.model.api import LanguageModel
 from flanmix.plugins import Registry
@@ -89,15 +90,12 @@ class CrossEntropy:
     """
 
     z_loss: float = 0.0
-    label_smoothing: float = 0.0
+    label_smoothing: float = by_macro("LABEL_SMOOTHING", default=0.0)
 
     def __post_init__(self) -> None:
-        if self.z_loss < 0:
-            raise ValueError(f"CrossEntropy.z_loss is {self.z_loss}: must not be negative")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"CrossEntropy.label_smoothing is {self.label_smoothing}: must be in [0, 1)"
-            )
+        check_types(self)
+        check_range(self, 0, "z_loss")
+        check_interval(self, "[0, 1)", "label_smoothing")
 
     def __call__(
         self,

@@ -23,8 +23,9 @@ import numpy as np
 
 from flanmix.console import say
 from flanmix.errors import UserError
+from flanmix.fields import gin_name
 from flanmix.learn.schedule import Schedule
-from flanmix.train.settings import Run, gin_name
+from flanmix.train.settings import Run
 
 _SOURCE = "CheckpointConfig.initialize_from"
 # They say how long, how often or on what hardware, and are free to change.

@@ -33,6 +33,9 @@ def join(multi_host: bool | None) -> None:
 
     Args:
         multi_host: True or False to do so or not; None to look at the environment.
+
+    Raises:
+        UserError: there are no other hosts that JAX could find.
     """
     coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
     workers = os.environ.get("TPU_WORKER_HOSTNAMES", "")
@@ -40,14 +43,23 @@ def join(multi_host: bool | None) -> None:
         multi_host = bool(coordinator) or "," in workers
     if not multi_host or jax.distributed.is_initialized():
         return
-    if coordinator and "JAX_NUM_PROCESSES" in os.environ:
-        jax.distributed.initialize(
-            coordinator,
-            num_processes=int(os.environ["JAX_NUM_PROCESSES"]),
-            process_id=int(os.environ["JAX_PROCESS_ID"]),
-        )
-    else:
-        jax.distributed.initialize()  # TPU pods and clusters that JAX knows tell it everything
+    try:
+        if coordinator and "JAX_NUM_PROCESSES" in os.environ:
+            jax.distributed.initialize(
+                coordinator,
+                num_processes=int(os.environ["JAX_NUM_PROCESSES"]),
+                process_id=int(os.environ["JAX_PROCESS_ID"]),
+            )
+        else:
+            jax.distributed.initialize()  # TPU pods and clusters that JAX knows tell it everything
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = f"{error} is not set" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"this machine can't join others, as the run asks for ({reason.strip().rstrip('.')}): "
+            "off a pod choose the file of gin/hardware/ for this machine, such as "
+            "gin/hardware/default.gin; on a cluster set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES "
+            "and JAX_PROCESS_ID for each process"
+        ) from error
 
 
 def gather(array: np.ndarray) -> np.ndarray:

@@ -10,14 +10,14 @@
 `Run` holds the parts, and whoever works takes the part that it reads. Every class here is a gin
 name. A field that a command line sets by a short name of its own says so where it is declared:
 `by_macro("BATCH_SIZE")` makes `--gin.BATCH_SIZE=32` set `DataConfig.batch_size`. The list of these
-names, the gin bindings, and what a run record keeps of the data are all made from the dataclasses.
+names, the gin bindings, and what a run record keeps of the data are all made from the dataclasses
+(`flanmix.fields`, which also checks them).
 """
 
 import dataclasses
 import math
-import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,61 +27,20 @@ import jax
 from flanmix.data.loader import LoaderConfig
 from flanmix.data.tokens import Architecture
 from flanmix.errors import UserError
+from flanmix.fields import (
+    by_macro,
+    check_interval,
+    check_range,
+    check_types,
+    decides_batches,
+    gin_name,
+)
 from flanmix.learn.loss import CrossEntropy, Loss
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model.api import Compute, ModelConfig
-from flanmix.model.sharding import make_mesh
+from flanmix.model.sharding import check_mesh, make_mesh
 from flanmix.registry.paths import address
-
-_MACRO = "macro"
-_ELSEWHERE = "elsewhere"
-
-
-def by_macro(macro: str, *, decides_batches: bool = True, **default: Any) -> Any:
-    """Declares a field that the command line sets by a name of its own.
-
-    Args:
-        macro: the name, as in `--gin.NAME=VALUE`.
-        decides_batches: for a field of `DataConfig`, whether batches depend on it; a run can then
-            only go on with the same value.
-        **default: `default=` or `default_factory=`, as `dataclasses.field` takes them.
-    """
-    return field(metadata={_MACRO: macro, _ELSEWHERE: not decides_batches}, **default)
-
-
-def check_types(config: Any) -> None:
-    """Checks the fields of a frozen dataclass against their annotations.
-
-    Raises:
-        ValueError: names the field and the value.
-    """
-    hints = typing.get_type_hints(type(config))
-    for declared in dataclasses.fields(config):
-        value, wanted = getattr(config, declared.name), hints[declared.name]
-        kinds = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
-        kinds = tuple(typing.get_origin(kind) or kind for kind in kinds)
-        if any(getattr(kind, "_is_protocol", False) for kind in kinds):
-            continue  # whatever has its methods
-        # True is an int to Python, and hardly what anybody means by BATCH_SIZE.
-        if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
-            names = " or ".join("None" if k is types.NoneType else k.__name__ for k in kinds)
-            raise ValueError(
-                f"{gin_name(config, declared.name)} is {value!r}: must be of type {names}"
-            )
-
-
-def check_range(config: Any, least: int, *names: str) -> None:
-    """Checks that fields are None or at least so much.
-
-    Raises:
-        ValueError: names the field and the value.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and value < least:
-            must = f"be at least {least}" if least else "not be negative"
-            raise ValueError(f"{gin_name(config, name)} is {value}: must {must}")
 
 
 def check_paths(config: Any, *names: str) -> None:
@@ -94,12 +53,6 @@ def check_paths(config: Any, *names: str) -> None:
         value = getattr(config, name)
         if value is not None and (why := address(value)):
             raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
-
-
-def gin_name(config: Any, name: str) -> str:
-    """Returns the name by which a user sets a field: its macro, or `Class.field`."""
-    macro = config.__dataclass_fields__[name].metadata.get(_MACRO)
-    return macro or f"{type(config).__name__}.{name}"
 
 
 @dataclass(frozen=True)
@@ -136,6 +89,7 @@ class DataConfig:
         check_types(self)
         check_paths(self, "store", "vocabulary", "data_dir")
         check_range(self, 1, "batch_size", "streams")
+        check_range(self, 2, "inputs_length", "targets_length")
         check_range(self, 0, "seed")
         _ = self.loader("encoder_decoder")
 
@@ -156,7 +110,7 @@ class DataConfig:
         values = {
             gin_name(self, declared.name): getattr(self, declared.name)
             for declared in dataclasses.fields(self)
-            if not declared.metadata.get(_ELSEWHERE)
+            if decides_batches(declared)
         }
         streams = self.loader(architecture).num_streams
         return values | {gin_name(self, "streams"): streams, "architecture": architecture}
@@ -172,7 +126,8 @@ class TrainConfig:
         schedule: the learning rate.
         loss: what is minimised.
         seed: of new parameters and of dropout.
-        microbatches: parts of a batch whose gradients are computed one after another.
+        microbatches: parts of a batch whose gradients are computed one after another; the result is
+            that of the whole batch, but for dropout, of which each part draws its own.
         trainable: a regular expression; parameters whose path it matches from the beginning, such
             as `decoder/.*`, are trained, the others stay frozen.
     """
@@ -206,7 +161,7 @@ class CheckpointConfig:
     """
 
     every: int = by_macro("CHECKPOINT_EVERY", default=1000)
-    keep_last: int = 3
+    keep_last: int = by_macro("KEEP_LAST", default=3)
     keep_best: int = 1
     initialize_from: str | None = by_macro("INITIALIZE_FROM", default=None)
     allow_missing: bool = by_macro("ALLOW_MISSING", default=False)
@@ -235,12 +190,13 @@ class Evaluation:
 
     groups: Mapping[str, str] | None = None
     every: int = by_macro("EVAL_EVERY", default=0)
-    examples: int | None = None
+    examples: int | None = by_macro("EVAL_EXAMPLES", default=None)
     selection: int = 0
     before: bool = False
-    batch_size: int | None = None
+    batch_size: int | None = by_macro("EVAL_BATCH_SIZE", default=None)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range(self, 1, "examples", "batch_size")
         check_range(self, 0, "selection", "every")
 
@@ -254,14 +210,19 @@ class MeshConfig:
         fsdp: shards of parameters and batch.
         tensor: shards of heads, of the MLP's inner dimension and of the vocabulary.
         multi_host: whether this is one process of several; None to look at the environment.
+        max_replicated: the share of the parameters that may be whole on every device because `fsdp`
+            and `tensor` divide none of their dimensions; 1.0 for all of them.
     """
 
     data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    fsdp: int = by_macro("FSDP", default=1)
+    tensor: int = by_macro("TENSOR", default=1)
     multi_host: bool | None = None
+    max_replicated: float = 0.5
 
     def __post_init__(self) -> None:
+        check_types(self)
+        check_interval(self, "[0, 1]", "max_replicated")
         sizes = (self.data, self.fsdp, self.tensor)
         if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
             raise ValueError(
@@ -270,10 +231,15 @@ class MeshConfig:
             )
 
     def sizes(self, devices: int) -> tuple[int, int, int]:
-        """Returns the three sizes on so many devices."""
+        """Returns the three sizes on so many devices.
+
+        Raises:
+            UserError: their product is another number.
+        """
         given = (self.data, self.fsdp, self.tensor)
         rest = max(1, devices // math.prod(size for size in given if size != -1))
         data, fsdp, tensor = (rest if size == -1 else size for size in given)
+        check_mesh(data, fsdp, tensor, devices)
         return data, fsdp, tensor
 
     def build(self) -> jax.sharding.Mesh:
@@ -325,7 +291,7 @@ class Run:
         return self.data.loader(self.model.architecture)
 
     def check_devices(self, devices: int, hosts: int) -> None:
-        """Checks that the devices can share the batches, of training and of evaluation.
+        """Checks that there are the mesh's devices, and that they can share the batches.
 
         Raises:
             UserError: they can't; says what would do.
@@ -365,11 +331,3 @@ class Run:
 
 
 PARTS = (Run, DataConfig, TrainConfig, CheckpointConfig, Evaluation, MeshConfig)
-
-
-def macros() -> Iterator[tuple[str, type, dataclasses.Field]]:
-    """Yields (macro, class, field) of all fields that have a short name."""
-    for part in PARTS:
-        for declared in dataclasses.fields(part):
-            if macro := declared.metadata.get(_MACRO):
-                yield macro, part, declared

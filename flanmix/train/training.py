@@ -32,6 +32,7 @@ from flanmix.train.events import Events
 from flanmix.train.files import CHECKPOINTS
 from flanmix.train.learner import Learner, build_learner, params_of
 from flanmix.train.loop import End, TrainContext, train_loop
+from flanmix.train.replicated import check_replicated
 from flanmix.train.run_lock import locked
 from flanmix.train.run_record import check_unchanged, run_record, write_config
 from flanmix.train.scoring import EvalRunner, configured_tasks
@@ -65,6 +66,7 @@ def train(run: Run, text: str) -> End:
         learner = build_learner(
             run.model, run.compute, run.train, num_tasks=len(data.mixture.tasks)
         )
+        check_replicated(run.mesh, learner.abstract_params)
         # A name that is unknown is found before anything is computed.
         tasks = configured_tasks(run.data, run.evaluation, data.store)
         hosts.first_host_does(lambda: stack.enter_context(locked(run.folder)))

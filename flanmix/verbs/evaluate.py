@@ -15,6 +15,7 @@ replaced. Of a checkpoint that is not in RUN_DIR's own `checkpoints/` the scores
 """
 
 import argparse
+import functools
 import os
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from flanmix.pages.text import scores_text
 from flanmix.train import hosts
 from flanmix.train.data import open_store
 from flanmix.train.files import CHECKPOINTS
+from flanmix.train.replicated import check_replicated
 from flanmix.train.scoring import asked_tasks, keep_scores, say_losses, score_model
 from flanmix.train.settings import Run
 from flanmix.train.trained import trained_vocabulary
@@ -79,8 +81,10 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
     """Evaluates the newest complete checkpoint of a source on the mesh that is set.
 
     Raises:
-        UserError: if there is no checkpoint, or a task is not prepared.
+        UserError: if there is no checkpoint, a task is not prepared, or the mesh shards too little.
     """
+    new_model = functools.partial(run.model.init, compute=run.compute)
+    check_replicated(run.mesh, jax.eval_shape(new_model, jax.random.key(0)))
     store = open_store(run.data)
     tasks = asked_tasks(run.data, run.evaluation, store, _trained_mixture(source))
     opened = open_checkpoint(source, model_of=lambda _: run.model, compute=run.compute)

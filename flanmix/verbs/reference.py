@@ -22,11 +22,11 @@ from typing import Any, Literal
 from flanmix.data.sources import api
 from flanmix.errors import UserError, nearest
 from flanmix.evaluate.metrics import METRICS
+from flanmix.fields import macros
 from flanmix.registry import card
 from flanmix.registry.mixture import MixtureSpec, mixture_keys
 from flanmix.registry.task import TaskSpec
 from flanmix.registry.template import Template
-from flanmix.train.settings import macros
 from flanmix.verbs.gin_config import configurables
 
 Style = Literal["yaml", "gin"]
@@ -222,12 +222,15 @@ def _metrics() -> Iterator[Entry]:
 def _macros() -> Iterator[Entry]:
     fields = {entry.name: entry for entry in _gin_names() if entry.kind == "gin name"}
     by_macro: dict[str, list[Entry]] = {}
-    for macro, part, field in macros():
+    for macro, part, field in macros(configurables()):
         by_macro.setdefault(macro, []).append(fields[f"{part.__name__}.{field.name}"])
     for macro, own in by_macro.items():
         text = "; ".join(f"`{entry.name}`: {entry.text.rstrip('.')}" for entry in own)
         said = all(entry.text for entry in own)
-        yield Entry(macro, "gin macro", own[0].type, own[0].default, text if said else "")
+        defaults = {entry.default for entry in own}
+        each = ", ".join(f"{entry.default} of {entry.name}" for entry in own)
+        default = own[0].default if len(defaults) == 1 else each
+        yield Entry(macro, "gin macro", own[0].type, default, text if said else "")
 
 
 def _gin_names() -> Iterator[Entry]:

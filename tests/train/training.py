@@ -107,7 +107,9 @@ class Workplace:
 
     def train_flags(self, run_dir: str, *gin: str) -> list[str]:
         """The flags of a training run in `run_dir`."""
-        flags = [f"--gin.RUN_DIR={self.folder / run_dir}", f"--gin.STORE={self.folder / 'store'}"]
+        named = {binding.partition("=")[0] for binding in gin}
+        places = {"RUN_DIR": self.folder / run_dir, "STORE": self.folder / "store"}
+        flags = [f"--gin.{name}={path}" for name, path in places.items() if name not in named]
         return ["--gin_file=tiny.gin", *flags, *(f"--gin.{binding}" for binding in gin)]
 
     def train(self, run_dir: str, *gin: str, check: int | None = 0) -> subprocess.CompletedProcess:
