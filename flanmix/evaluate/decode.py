@@ -121,7 +121,7 @@ def generate(
         max_new_tokens: most tokens of an answer, EOS included.
         batch_size: rows decoded together.
         eos_id: the token that ends an answer.
-        bos_id: the token that begins a decoder's row; None where that is 0.
+        bos_id: the token that begins a decoder-only row; None where that is 0.
         longest: longest prompt that there may be; None for `max_length`.
 
     Returns:

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from flanmix.data.packing import Features, pack_row
+from flanmix.data.packing import DECODER_START, Features, pack_row
 from flanmix.data.tokens import Example, Lengths
 from flanmix.evaluate.batches import check_ids, fixed_batches, to_devices
 from flanmix.model.api import LanguageModel
@@ -109,7 +109,7 @@ def rank(
         questions: what to score.
         lengths: of the rows; the questions are within them.
         batch_size: rows scored together.
-        bos_id: the token that begins a segment of the decoder; None where that is 0.
+        bos_id: the token that begins a decoder-only segment; None where that is 0.
 
     Returns:
         The scores in the questions' order; they do not depend on the batch size.
@@ -222,5 +222,5 @@ def _two_sided_row(
         features["decoder_positions"][place.start : place.stop] = np.arange(
             place.stop - place.start
         )
-        features["decoder_input_tokens"][place.start] = bos_id or 0
+        features["decoder_input_tokens"][place.start] = DECODER_START
     return features, places
