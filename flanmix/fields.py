@@ -41,7 +41,7 @@ def by_macro(macro: str, *, decides_batches: bool = True, **default: Any) -> Any
 
 def macros(kinds: Iterable[type]) -> Iterator[tuple[str, type, dataclasses.Field]]:
     """Yields (macro, class, field) of all fields of the classes that have a short name."""
-    for kind in kinds:
+    for kind in filter(dataclasses.is_dataclass, kinds):
         for declared in dataclasses.fields(kind):
             if macro := declared.metadata.get(_MACRO):
                 yield macro, kind, declared
@@ -199,6 +199,8 @@ def _hint(value: Any, wanted: Any) -> str:
     if isinstance(value, types.FunctionType | type):
         return f"; write {_shown(value)}()"
     if isinstance(value, str):
+        if value in {getattr(kind, "__name__", "") for kind in typing.get_args(wanted)}:
+            return f"; write @{value}()"
         for read in (int, float):
             try:
                 number = read(value)

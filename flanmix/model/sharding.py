@@ -46,23 +46,14 @@ def make_mesh(
         UserError: data x fsdp x tensor is not the number of devices.
     """
     count = len(devices) if devices is not None else jax.device_count()
-    check_mesh(data, fsdp, tensor, count)
-    kinds = (AxisType.Explicit,) * len(AXES)
-    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=kinds, devices=devices)
-
-
-def check_mesh(data: int, fsdp: int, tensor: int, devices: int) -> None:
-    """Checks that a mesh has as many devices as there are.
-
-    Raises:
-        UserError: it has not.
-    """
-    if data * fsdp * tensor != devices or min(data, fsdp, tensor) < 1:
+    if data * fsdp * tensor != count or min(data, fsdp, tensor) < 1:
         raise UserError(
             f"a mesh of data={data} x fsdp={fsdp} x tensor={tensor} needs {data * fsdp * tensor} "
-            f"devices, here are {devices}: choose three numbers whose product is {devices}, or the "
-            "file of gin/hardware/ for this machine"
+            f"devices, here are {count}: choose three numbers whose product is {count}, or the file "
+            "of gin/hardware/ for this machine"
         )
+    kinds = (AxisType.Explicit,) * len(AXES)
+    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=kinds, devices=devices)
 
 
 def abstract_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> AbstractMesh:

@@ -15,6 +15,7 @@ names, the gin bindings, and what a run record keeps of the data are all made fr
 """
 
 import dataclasses
+import inspect
 import math
 import typing
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ from flanmix.learn.loss import CrossEntropy, Loss
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model.api import Compute, ModelConfig
-from flanmix.model.sharding import check_mesh, make_mesh
+from flanmix.model.sharding import make_mesh
 from flanmix.registry.paths import address
 
 
@@ -143,6 +144,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, 1, "microbatches")
+        try:
+            inspect.signature(self.loss).bind(None, None, dropout_rng=None, num_tasks=1)
+        except TypeError as error:
+            raise ValueError(f"TrainConfig.loss is {self.loss!r}: no loss ({error})") from None
         check_range(self, 0, "steps", "seed")
 
 
@@ -231,15 +236,10 @@ class MeshConfig:
             )
 
     def sizes(self, devices: int) -> tuple[int, int, int]:
-        """Returns the three sizes on so many devices.
-
-        Raises:
-            UserError: their product is another number.
-        """
+        """Returns the three sizes on so many devices."""
         given = (self.data, self.fsdp, self.tensor)
         rest = max(1, devices // math.prod(size for size in given if size != -1))
         data, fsdp, tensor = (rest if size == -1 else size for size in given)
-        check_mesh(data, fsdp, tensor, devices)
         return data, fsdp, tensor
 
     def build(self) -> jax.sharding.Mesh:
@@ -291,7 +291,7 @@ class Run:
         return self.data.loader(self.model.architecture)
 
     def check_devices(self, devices: int, hosts: int) -> None:
-        """Checks that there are the mesh's devices, and that they can share the batches.
+        """Checks that the devices can share the batches, of training and of evaluation.
 
         Raises:
             UserError: they can't; says what would do.
