@@ -49,8 +49,8 @@ def make_mesh(
     if data * fsdp * tensor != count or min(data, fsdp, tensor) < 1:
         raise UserError(
             f"a mesh of data={data} x fsdp={fsdp} x tensor={tensor} needs {data * fsdp * tensor} "
-            f"devices, here are {count}: choose three numbers whose product is {count}, or the file "
-            "of gin/hardware/ for this machine"
+            f"devices, here are {count}: choose three numbers whose product is {count}, or the "
+            "file of gin/hardware/ for this machine"
         )
     kinds = (AxisType.Explicit,) * len(AXES)
     return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=kinds, devices=devices)
