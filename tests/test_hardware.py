@@ -86,6 +86,24 @@ def test_every_recipe_runs_on_every_machine(recipe, name, devices, host_count):
     run.check_devices(devices, host_count)
 
 
+@pytest.mark.parametrize("kind", sorted(path.stem for path in (gin_root() / "runs").glob("*.gin")))
+@pytest.mark.parametrize("name", sorted(MACHINES))
+def test_every_run_of_every_model_and_recipe_is_understood_on_every_machine(kind, name, tmp_path):
+    """Nothing in the files that come with flanmix is bound twice, or has no effect."""
+    given = [binding for binding in RUN if kind != "evaluate" or "STEPS" not in binding]
+    for model in MODELS:
+        files = (f"models/{model}", f"runs/{kind}", f"hardware/{name}")
+        run = run_of(*files, given=[*given, "INITIALIZE_FROM=b"])
+        assert (run.train is None) == (kind == "evaluate")
+    for recipe in RECIPES:  # a run's own configuration, evaluated or trained further
+        trained = run_of(f"recipes/{recipe}", f"hardware/{name}")
+        (tmp_path / "config.gin").write_text(gin_config.operative())
+        files = [str(tmp_path / "config.gin"), f"gin/runs/{kind}.gin"]
+        assert gin_config.load(files[:1], [], []) == trained
+        again = gin_config.load(files, ["MIXTURE=pocket", "INITIALIZE_FROM=b"], [])
+        assert (again.model, again.data.mixture) == (trained.model, "pocket")
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_machine_shards_every_model(model):
     for name, devices, _ in CROSSED:

@@ -55,6 +55,8 @@ def check_paths(config: Any, *names: str) -> None:
         if value is not None and (why := address(value)):
             raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
 
+SEEDS = "[0, 9223372036854775807]"  # what JAX takes
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -91,7 +93,7 @@ class DataConfig:
         check_paths(self, "store", "vocabulary", "data_dir")
         check_range(self, 1, "batch_size", "streams")
         check_range(self, 2, "inputs_length", "targets_length")
-        check_range(self, 0, "seed")
+        check_interval(self, SEEDS, "seed")
         _ = self.loader("encoder_decoder")
 
     def loader(self, architecture: str) -> LoaderConfig:
@@ -148,7 +150,8 @@ class TrainConfig:
             inspect.signature(self.loss).bind(None, None, dropout_rng=None, num_tasks=1)
         except TypeError as error:
             raise ValueError(f"TrainConfig.loss is {self.loss!r}: no loss ({error})") from None
-        check_range(self, 0, "steps", "seed")
+        check_range(self, 0, "steps")
+        check_interval(self, SEEDS, "seed")
 
 
 @dataclass(frozen=True)

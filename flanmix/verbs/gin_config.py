@@ -200,6 +200,8 @@ def _one_line(error: Exception) -> str:
         return _missing_file(match[1]) + where
     if match := re.search(r"In call to configurable '(\w+)'", str(error)):
         text = text if isinstance(error, ValueError) else f"{match[1]}: {text}"
+    if isinstance(error, RecursionError):
+        return f"a gin file includes itself, or a name is bound to itself{where}"
     if isinstance(error, SyntaxError):
         file = f" ({error.filename}, line {error.lineno})" if error.filename else ""
         return f"gin can't read {(error.text or '').strip()!r}: {error.msg}{file}"

@@ -77,6 +77,9 @@ class Names:
         found = self._last.get(("", name))
         if macro and (decides := self._deciding(macro, name, self._statements)):
             found, name = decides, decides.name
+        while found and isinstance(found.value, Reference) and found.value.macro:
+            name = found.value.macro
+            found = self._last.get(("", name))
         if found and isinstance(found.value, int) and value == f"{found.value}.0":
             value = str(found.value)
         return f"{name} is {value}"

@@ -113,6 +113,8 @@ def test_a_mistake_is_said_in_one_line(bindings, message):
         ("T5Config.max_distance=16", "T5Config.max_distance is 16: must be more than half of"),
         ("DecoderConfig.rope_theta=-1", "DecoderConfig.rope_theta is -1: must be more than 0"),
         ("DecoderConfig.head_dim=7", "DecoderConfig.head_dim is 7: rope needs an even one"),
+        ("SEED=1e3", "SEED is 1000.0: must be of type int"),
+        ("SEED=99999999999999999999", "SEED is 99999999999999999999: must be in [0, 922"),
         ("TrainConfig.loss=3", "TrainConfig.loss is 3: must be of type Loss"),
         ("TrainConfig.loss=@Schedule()", "TrainConfig.loss is Schedule(kind='constant', rate="),
         ("TrainConfig.optimizer=AdamW", "of type Adafactor or AdamW; write @AdamW()"),
@@ -180,6 +182,20 @@ def test_classes_check_themselves_without_gin(kind):
     for field in dataclasses.fields(kind):  # jaxtyping's hook, if it is on, is faster
         with pytest.raises((ValueError, TypeError), match=field.name):
             kind(**{**required, field.name: b"x"})
+
+
+def test_a_value_that_a_field_has_through_a_macro_is_named_by_the_macro(tmp_path):
+    lines = "Schedule.kind = 'linear'\nSchedule.steps = %STEPS\nSchedule.warmup = %MINE\nMINE = 0\n"
+    (tmp_path / "a.gin").write_text(f"include '{FILES[1]}'\n{lines}")
+    for binding, said in (("STEPS='700'", "STEPS is '700'"), ("MINE=-1", "MINE is -1")):
+        with pytest.raises(UserError, match=f"^{said}: must "):
+            load(binding, files=[FILES[0], "a.gin"])
+
+
+def test_a_file_that_includes_itself_is_one_line(tmp_path):
+    (tmp_path / "a.gin").write_text("include 'a.gin'\n")
+    with pytest.raises(UserError, match=r"^a gin file includes itself.* \(a.gin, line 1\)$"):
+        load(files=["a.gin"])
 
 
 def test_whole_numbers_are_numbers():
