@@ -7,9 +7,10 @@
 Files, and what they include, are looked up from the working directory, then in the search paths,
 then in the `gin/` that comes with flanmix. A value that is no gin literal is taken for a string, so
 that `RUN_DIR=/data/a` needs no quotes inside quotes. Short names such as STEPS are macros that the
-settings declare (`by_macro`); they are bound to their fields here, so that no gin file lists them.
-One that nobody sets has the default of its field; one without a default, or set to `%gin.REQUIRED`,
-is asked for. Every model and loss of the tables is a gin name, those of plugins too.
+settings declare (`by_macro`); `gin_names` binds them to their fields, so that no gin file lists
+them. One that nobody sets has the default of its field; one without a default, or set to
+`%gin.REQUIRED`, is asked for. Every model and loss of the tables is a gin name, those of plugins
+too; their values are checked against the types that they declare.
 """
 
 import argparse
@@ -65,7 +66,8 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
         search_paths: folders to look the files up in; one may hold several with commas.
 
     Raises:
-        UserError: an unknown name, a missing file or value, or a value out of its range.
+        UserError: an unknown name, a missing file or value, a value of the wrong type or out of its
+            range, a name that is bound twice in one place, or one that nothing reads.
     """
     _register()
     gin.clear_config(clear_constants=False)
