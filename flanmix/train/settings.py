@@ -55,6 +55,7 @@ def check_paths(config: Any, *names: str) -> None:
         if value is not None and (why := address(value)):
             raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
 
+
 SEEDS = "[0, 9223372036854775807]"  # what JAX takes
 
 

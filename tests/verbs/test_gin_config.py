@@ -340,6 +340,10 @@ SHORT = {
 }
 
 
+# What the recipe for a mixture of one's own asks for.
+ASKED = ["MIXTURE=pocket", "RUN_DIR=runs/mine"]
+
+
 def value_of(run, name):
     """The value of `Class.field` in a run."""
     kind, _, field = name.partition(".")
@@ -355,17 +359,20 @@ def value_of(run, name):
 @pytest.mark.parametrize("macro", SHORT)
 def test_short_names_take_effect_on_every_recipe(tmp_path, recipe, macro):
     name, value = SHORT[macro]
+    asked = ASKED if "REQUIRED" in recipe.read_text() else []
     recipe = f"gin/recipes/{recipe.name}"
     for binding in (f"{macro}={value}", f"{name}={value}"):
-        run = configuration.load([recipe], [binding], [])
+        run = configuration.load([recipe], [binding, *asked], [])
         assert value_of(run, name) == value
         (tmp_path / "config.gin").write_text(configuration.operative())
         assert configuration.load(["config.gin"], [], []) == run
     (tmp_path / "mine.gin").write_text(f"include '{recipe}'\n{name} = {value!r}\n")
-    assert value_of(configuration.load(["mine.gin"], [], []), name) == value
+    assert value_of(configuration.load(["mine.gin"], asked, []), name) == value
     other = {"bfloat16": "float32", "dots": "full"}.get(value, 0.75 if value == 0.5 else 1)
     other = 0.75 if macro in ("DROPOUT", "LABEL_SMOOTHING") else other
-    assert value_of(configuration.load(["mine.gin"], [f"{macro}={other}"], []), name) == other
+    assert (
+        value_of(configuration.load(["mine.gin"], [f"{macro}={other}", *asked], []), name) == other
+    )
 
 
 @pytest.mark.parametrize("path", sorted((gin_root() / "runs").glob("*.gin")), ids=lambda p: p.stem)
@@ -456,6 +463,6 @@ def test_every_gin_file_that_comes_with_flanmix_is_understood(path):
     name = f"gin/{path.relative_to(gin_root()).as_posix()}"
     parts = [] if "recipes" in name else [*FILES[: 0 if "models" in name else 1], FILES[1]]
     values = SET | {"BATCH_SIZE": "64"}  # a pod has 64 hosts
-    given = [] if "recipes" in name else [f"{k}={v}" for k, v in values.items()]
+    given = ASKED if "recipes" in name else [f"{k}={v}" for k, v in values.items()]
     run = configuration.load([*parts, name], [*given, "INITIALIZE_FROM=a"], [])
     assert run.model.vocab_size > 0

@@ -10,9 +10,9 @@ import pytest
 from flanmix import cli
 from flanmix.data.sources.api import SOURCES
 from flanmix.evaluate.metrics import METRICS, Metric
+from flanmix.fields import macros
 from flanmix.registry import card
 from flanmix.registry.mixture import mixture_keys
-from flanmix.train.settings import macros
 from flanmix.verbs import help, reference
 from flanmix.verbs.gin_config import configurables
 from tests.conftest import ROOT
@@ -45,7 +45,7 @@ def test_everything_that_a_user_can_write_has_an_entry() -> None:
     settings = {f"{kind}.{key}" for kind, reader in SOURCES.items() for key in reader.settings}
     assert named["source setting"] == settings
     assert named["metric"] == set(METRICS)
-    assert named["gin macro"] == {macro for macro, _, _ in macros()}
+    assert named["gin macro"] == {macro for macro, _, _ in macros(configurables())}
     declared = {f"{k.__name__}.{field.name}" for k in configurables() for field in fields(k)}
     assert named["gin name"] == declared
 
