@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from flanmix.console import warn
 from flanmix.data.render import TextExample, eligible_templates, render
 from flanmix.errors import UserError
 from flanmix.evaluate.predictor import Choice, Predictor
@@ -81,7 +82,7 @@ def ask(
         What was answered, by template.
 
     Raises:
-        UserError: a template fits none of the records.
+        UserError: no template fits any of the records; one that fits none is said.
     """
     answered = {number: Answered() for number in templates}
     questions = [
@@ -99,12 +100,17 @@ def ask(
             answered[number].pairs.append(pair)
             answered[number].replies.append(reply)
         report(len(chunk))
-    for number in templates:
-        if not answered[number].pairs:
-            raise UserError(
-                f"task '{spec.name}': template {number} fits none of its records: the optional "
-                "field that it uses is always empty"
-            )
+    unfit = [str(number) for number in templates if not answered[number].pairs]
+    if len(unfit) == len(templates) and unfit:
+        raise UserError(
+            f"task '{spec.name}': no template fits any of the {len(records)} records that are "
+            "scored: the optional fields that they use are empty"
+        )
+    if unfit:
+        warn(
+            f"task '{spec.name}': template {', '.join(unfit)} fits none of the {len(records)} "
+            "records that are scored, and has no score: the optional field that it uses is empty"
+        )
     return answered
 
 

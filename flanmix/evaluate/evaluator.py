@@ -259,7 +259,13 @@ def _best(put: _Ask, scores: TaskScores, spec: TaskSpec, records: Sequence[Recor
     if not scores.primary or not scores.templates:
         return None
     answered = put(records, tuple(scores.templates))
-    values = {i: _figures(spec, answers)[scores.primary] for i, answers in answered.items()}
+    values = {
+        number: _figures(spec, answers)[scores.primary]
+        for number, answers in answered.items()
+        if answers.answerable
+    }
+    if not values:
+        return None
     chosen = min(values, key=lambda number: (-values[number], number))
     return Best(chosen, values[chosen], scores.templates[chosen])
 

@@ -244,7 +244,7 @@ def configured_tasks(data: DataConfig, evaluation: Evaluation, store: Store) -> 
     mixture = _resolved(data.mixture, store)
     examples = evaluation.examples or OWN_EXAMPLES
     tasks = _own_tasks(mixture, examples)
-    tasks = [task for task in tasks if store.count(task.spec, task.split) is not None]
+    tasks = [task for task in tasks if store.count(task.spec, task.split)]
     if tasks:
         zero_shot = ", without exemplars" if _few_shot(mixture) else ""
         say(
@@ -288,7 +288,7 @@ def asked_tasks(
             "split and a template that asks for the answer; name others in Evaluation.groups"
         )
     if skipped := sorted(set(mixture.names) - {task.spec.name for task in tasks}):
-        say(f"without test or validation records, and not scored: {', '.join(skipped)}")
+        say(f"without records or templates that are scored: {', '.join(skipped)}")
     return _prepared(tasks, data, store, [data.mixture])
 
 

@@ -138,7 +138,7 @@ def test_exemplars_that_are_asked_for_are_refused(chosen, name, trained):
 def test_the_verb_scores_all_records_and_wants_them_all(chosen):
     tasks, said = chosen("all", trained="all")
     assert tasks == {"whole": ("test", None), "valid": ("validation", None), "held": ("test", None)}
-    assert said == ["without test or validation records, and not scored: bare"]
+    assert said == ["without records or templates that are scored: bare"]
     with pytest.raises(UserError, match="no records to evaluate of absent"):
         chosen("more", trained="more")
     assert "absent" in chosen("more", allow_missing=True, trained="more")[0]
