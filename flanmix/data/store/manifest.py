@@ -188,9 +188,9 @@ def sha256(path: Path) -> str:
 
 def _check_count(name: str, value: object) -> None:
     if type(value) is not int or value < 0:
-        raise ValueError(f"{name} is {str(value)[:40]!r}: it must be a whole number from 0")
+        raise ValueError(f"{name} is {repr(value)[:40]}: it must be a whole number from 0")
 
 
 def _check_hash(value: object) -> None:
     if not isinstance(value, str) or not _SHA256.match(value):
-        raise ValueError(f"sha256 is {str(value)[:70]!r}")
+        raise ValueError(f"sha256 is {repr(value)[:70]}")

@@ -79,7 +79,7 @@ class Progress:
 
     def waiting(self, tasks: Sequence[str]) -> None:
         """Shows which tasks another process is preparing."""
-        self._say(f"another process is preparing {', '.join(tasks)}: waiting for it")
+        self._say(f"waiting for another process, which is preparing {', '.join(tasks)}")
 
     def finish(self, prepared: int, skipped: int, failed: int) -> None:
         """Shows how many tasks were prepared and skipped, and how many failed."""
