@@ -5,7 +5,8 @@
 
 Nearby is the file's folder, and the folders of its collection for a name that nothing else has;
 what is installed is not followed. Nothing is run, so the answer is there before the code is loaded.
-A file that computes the name of what it imports may mean any file of its folder: all are taken.
+A file that computes the name or the path of what it imports may mean any file of its folder, or of
+a folder in that: all are taken.
 """
 
 import ast
@@ -28,14 +29,12 @@ def code_files(file: Path) -> dict[str, Path]:
 
     A file that is missing or broken imports nothing.
     """
+    file = Path(os.path.normpath(file))
     return _followed([file], file.parent)
 
 
 def module_files(name: str, folder: Path) -> dict[str, Path]:
-    """Returns the files of a module, by its dotted name in a folder, as `code_files` does.
-
-    None if the folder has no such module.
-    """
+    """Returns the files of a module, by its dotted name in a folder, as `code_files` does."""
     return _followed(_walk(folder, name.split(".")), folder)
 
 
@@ -98,7 +97,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 def _resolve(name: str, importer: Path, home: Path) -> Sequence[Path]:
     """The files of a name, its packages' among them; none if it is not nearby."""
     if name == _ANY:
-        return sorted(home.glob("*.py"))
+        return sorted([*home.glob("*.py"), *home.glob("*/*.py")])
     level = len(name) - len(name.lstrip("."))
     parts = name[level:].split(".") if name[level:] else []
     if level:
@@ -110,8 +109,17 @@ def _resolve(name: str, importer: Path, home: Path) -> Sequence[Path]:
         return found
     if _is_elsewhere(parts[0]):
         return ()
-    nearby = [home.parent, *sorted(path for path in home.parent.iterdir() if path.is_dir())]
-    return [file for folder in nearby for file in _walk(folder, parts)]
+    for nearby in (_subfolders(home), [home.parent, *_subfolders(home.parent)]):
+        if found := [file for folder in nearby for file in _walk(folder, parts)]:
+            return found
+    return ()
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:  # it is not there, or not to be read
+        return []
 
 
 def _walk(folder: Path, parts: Sequence[str]) -> list[Path]:

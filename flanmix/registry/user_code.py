@@ -84,7 +84,7 @@ def forget_changed() -> None:
             del _PACKAGES[package.folder]
             for name in [name for name in sys.modules if name.partition(".")[0] == package.name]:
                 del sys.modules[name]
-            load_function.cache_clear()
+    load_function.cache_clear()
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -196,6 +196,9 @@ class _Package:
         level: int = 0,
     ) -> ModuleType:
         """The `import` statement in the folder's modules: a neighbour comes before all others."""
+        current = _package(self.folder)
+        if current is not self:  # the folder was forgotten, and a function of it is still called
+            return current._import(name, globals, locals, fromlist, level)
         top = name.partition(".")[0]
         if level or not self._has(top, (globals or {}).get("__file__")):
             return builtins.__import__(name, globals, locals, fromlist or (), level)

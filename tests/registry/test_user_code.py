@@ -8,8 +8,21 @@ from pathlib import Path
 import pytest
 
 from flanmix.errors import UserError
+from flanmix.registry.catalogue import Catalogue
 from flanmix.registry.imports import code_files
 from flanmix.registry.user_code import forget_changed, load_function, loaded_hash
+
+CARD = """
+name: {name}
+version: 1
+kind: generation
+source: {{jsonl: "."}}
+splits: {{train: train.jsonl}}
+fields: [question]
+answer: answer
+templates: [{{inputs: "{{question}}"}}]
+metrics: [exact_match]
+"""
 
 
 def write(folder: Path, package: dict[str, str] | None = None, **files: str) -> Path:
@@ -125,3 +138,62 @@ def test_circles_and_broken_files_end(tmp_path: Path):
     write(tmp_path, m="import a", a="import b", b="import a, broken", broken="def (")
     assert sorted(code_files(tmp_path / "m.py")) == ["a.py", "b.py", "broken.py", "m.py"]
     assert code_files(tmp_path / "none.py") == {}
+
+
+def test_a_function_of_a_folder_that_has_changed_still_imports(tmp_path: Path):
+    write(tmp_path, m=HOWS["later"], common="WHO = 1")
+    function = load_function(tmp_path, "m.py:f", "test")
+    write(tmp_path, m=HOWS["later"] + "\n\n", common="WHO = 22")
+    forget_changed()
+    assert function() in (1, 22)
+    assert call(tmp_path) == 22
+
+
+def test_a_file_that_is_named_from_a_folder_below(tmp_path: Path):
+    write(tmp_path / "mine" / "qa", m="")
+    write(tmp_path / "mine", gen=HOWS["import"].replace("common", "words"))
+    write(tmp_path / "mine" / "lib", words="WHO = 1")
+    assert sorted(code_files(tmp_path / "mine" / "qa" / ".." / "gen.py")) == [
+        "gen.py",
+        "lib/words.py",
+    ]
+
+
+ADAPTER = """
+from readers import NAME
+from flanmix.registry.collections import Entry
+
+def entries(folder):
+    def load():
+        from readers import missing
+        missing()
+    yield Entry(f"{folder.name}_{NAME}", folder.name, "all", load)
+"""
+TRANSFORM = "from words import KEPT\ndef only(mixture, _):\n    return keep(mixture)\n"
+TRANSFORM += "import dataclasses\ndef keep(mixture):\n    tasks = mixture.tasks[:KEPT]\n"
+TRANSFORM += "    return dataclasses.replace(mixture, tasks=tasks)\n"
+
+
+def test_collections_and_mixtures_have_their_own_helpers_too(tmp_path: Path):
+    for number, who in enumerate("ab", start=1):
+        missing = f"from flanmix.errors import UserError\ndef missing(): raise UserError('{who}')"
+        write(
+            tmp_path / who,
+            collection=ADAPTER,
+            readers=f"NAME = '{who}'\n{missing}",
+            transforms=TRANSFORM,
+            words=f"KEPT = {number}",
+        )
+        body = f"{who}_mix: {{tasks: [{who}/qa], transform: transforms.py:only}}\n"
+        (tmp_path / who / "mixtures.yaml").write_text(body)
+        (tmp_path / who / "qa").mkdir()
+        for name in "xyz":
+            text = CARD.format(name=f"{who}{name}")
+            (tmp_path / who / "qa" / f"{who}{name}.yaml").write_text(text)
+    catalogue = Catalogue([tmp_path])
+    assert {"a_a", "b_b"} <= set(catalogue.names())
+    for who in "ab":
+        with pytest.raises(UserError, match=f"^{who}$"):
+            catalogue.task(f"{who}_{who}")
+    assert catalogue.expand("a_mix") == ["ax"]
+    assert catalogue.expand("b_mix") == ["bx", "by"]
