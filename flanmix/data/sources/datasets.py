@@ -138,7 +138,6 @@ def _download(
         made = _removed_if_it_fails(root, Path(builder.data_dir).expanduser())
         with told, _scratch(), _bar(tfds), made:
             _check_reachable(builder)
-            print(f"downloading {builder.info.full_name} into {root}")
             builder.download_and_prepare()
     except Exception as error:
         name = builder.info.full_name
