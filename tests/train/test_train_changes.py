@@ -152,7 +152,7 @@ def test_with_a_yes_the_run_goes_on_and_keeps_both_configurations(straight, work
     assert "CrossEntropy.z_loss: 0.0001 -> 0.0" in said.err
     assert (folder / "config.6.gin").read_text() == before
     now = (folder / "config.gin").read_text()
-    assert "Schedule.rate = 0.01" in now
+    assert f"{RATE} = 0.01" in now
     assert not re.search("allow_changes", now, re.IGNORECASE)  # a yes is for one start
     assert workplace.lines("changed")[-1]["learning_rate"] == pytest.approx(0.01)
     code, said = train("changed", *more)
