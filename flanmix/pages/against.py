@@ -58,11 +58,11 @@ class AgainstView:
     """
 
     mixture: str
-    compared: tuple[str, ...]
-    left_out: tuple[str, ...]
     tasks: tuple[TestedTask, ...]
     pairs: tuple[PairRow, ...]
     more: int
+    compared: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def view(against: "Against") -> AgainstView:
@@ -76,14 +76,13 @@ def view(against: "Against") -> AgainstView:
     pairs = (_pair(pair, sizes[pair.other]) for pair in overlap.pairs[:_PAIRS])
     more = max(0, len(overlap.pairs) - _PAIRS)
     return AgainstView(
-        against.mixture, COMPARED, left_out(against), tuple(tasks), tuple(pairs), more
+        against.mixture, tuple(tasks), tuple(pairs), more, COMPARED, left_out(against)
     )
 
 
 def left_out(against: "Against") -> tuple[str, ...]:
-    """Lines on the tasks that were not compared."""
+    """Lines on the test tasks that were not compared; the card names its own that are absent."""
     kinds = (
-        ("training tasks that are not prepared", against.absent),
         ("test tasks that are not prepared", against.absent_tests),
         ("without a test or validation split", against.without_tests),
     )

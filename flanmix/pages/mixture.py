@@ -30,9 +30,9 @@ class MixtureView:
         absent: the tasks that are not prepared, where others are.
         for_evaluation: the tasks that have no training split.
         clusters: the shares of each cluster, in percent, the largest first.
-        notes: what is cut, what waits, and where exemplars are fewer than asked for.
         tasks: the rows of the table, from a column's name to a text; all have the same columns.
         against: None where nothing was compared.
+        notes: what is cut, what waits, and where exemplars are fewer than asked for.
     """
 
     name: str
@@ -40,9 +40,9 @@ class MixtureView:
     absent: tuple[str, ...]
     for_evaluation: tuple[str, ...]
     clusters: BarChart
-    notes: tuple[str, ...]
     tasks: tuple[dict[str, str], ...]
     against: AgainstView | None
+    notes: tuple[str, ...] = ()
 
 
 def page(card: "MixtureCard") -> str:

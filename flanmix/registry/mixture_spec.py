@@ -72,7 +72,7 @@ class MixtureSpec:
         for key in ("rates", "loss_weights"):
             _check_numbers(key, getattr(self, key))
         if self.templates is not None and not _are_numbers_from_0(self.templates):
-            shown = self.templates if isinstance(self.templates, str) else list(self.templates)
+            shown = list(self.templates) if isinstance(self.templates, tuple) else self.templates
             raise ValueError(f"templates is {shown}: numbers from 0, at least one")
         if not is_whole(self.few_shot) or not is_number(self.few_shot_share):
             raise ValueError(

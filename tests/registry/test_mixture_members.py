@@ -175,6 +175,7 @@ def test_no_rate_or_weight_is_anything_but_a_positive_number(key: str, value: ob
         ({"without": "pocket"}, "without is 'pocket': write a list"),
         ({"templates": (0.5,)}, "templates is"),
         ({"templates": "first"}, "templates is first"),
+        ({"templates": 0.5}, "templates is 0.5"),
         ({"few_shot": 1.5, "few_shot_share": 0.5}, "few_shot is 1.5"),
         ({"few_shot": True, "few_shot_share": 0.5}, "few_shot is True"),
         ({"few_shot": 1, "few_shot_share": "half"}, "few_shot_share 'half'"),

@@ -119,7 +119,7 @@ def test_it_works_with_what_is_there_and_names_the_rest(
     argv = ["mixture", "mine", "--against", "mine", "--store", store, "--html", str(path), "--json"]
     assert cli.main(argv) == 0
     out, err = capsys.readouterr()
-    assert "flanmix: training tasks that are not prepared, and not compared: late" in err
+    assert "flanmix: not prepared, and not on the card: late; run: flanmix prepare mine" in err
     assert "flanmix: test tasks that are not prepared, and not compared: late" in err
     assert "flanmix: without a test or validation split, and not compared: unseen" in err
     found = json.loads(out)["against"]
