@@ -119,10 +119,10 @@ def _cells(task: "MixtureRow", card: "MixtureCard") -> dict[str, str]:
         "unknown %": percent(task.unknown_share, ".3f"),
     }
     if card.reading is not None:
-        cells["inputs cut %"] = percent(task.inputs_truncated, ".1f")
-        cells["targets cut %"] = percent(task.targets_truncated, ".1f")
+        cells["cut in %"] = percent(task.inputs_truncated, ".1f")
+        cells["cut out %"] = percent(task.targets_truncated, ".1f")
         cells["unseen %"] = percent(task.unseen_share, ".1f")
     if any(row.few_shot for row in card.tasks):
         cells["exemplars"] = str(task.few_shot)
-        cells["with fewer %"] = percent(task.fewer_exemplars, ".1f")
+        cells["fewer %"] = percent(task.fewer_exemplars, ".1f")
     return cells

@@ -110,7 +110,7 @@ def _most(card: MixtureCard, name: str) -> str:
     shares = [(task.name, getattr(task, name)) for task in card.tasks if getattr(task, name)]
     shares.sort(key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{task} {100 * share:.3g}%" for task, share in shares[:_NAMED])
-    return f"{named}, ..." if len(shares) > _NAMED else named
+    return f"{named} and {len(shares) - _NAMED} more" if len(shares) > _NAMED else named
 
 
 def _percent(share: float | None) -> float | None:

@@ -81,7 +81,7 @@ def test_text_json_and_page_have_it(small):
     for output in (text, shown):
         assert "INPUTS_LENGTH=60 and TARGETS_LENGTH=20 leave (encoder_decoder): 2" in output
         assert "p to 1,008 drawn examples wait to be packed (16 streams)" in output
-    assert "targets cut %" in shown
+    assert "cut out %" in shown
     document = json.loads(json.dumps(card.to_json()))
     assert document["reading"]["inputs_length"] == 60
     assert document["tasks"][2]["inputs_truncated"] == 1
@@ -129,7 +129,7 @@ def test_fewer_exemplars_than_asked_are_said(small):
     assert "queries with fewer exemplars than few_shot, since" in mixture_text(card)
     assert "or fit: alike 100%" in mixture_text(card)
     shown = Page(page(card))
-    assert "with fewer %" in shown.texts
+    assert "fewer %" in shown.texts
     # Where three do not fit, fewer are shown of the other task too.
     tight = card_of("few", small, Reading(100, 20)).tasks[1].fewer_exemplars
     mixture = mixture_of("few", small)
