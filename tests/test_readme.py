@@ -52,10 +52,15 @@ def test_its_road_works_from_an_empty_folder(
     """Every command under "Register a task" in its order, then the Python below; fewer steps."""
     section = README[README.index("## Register a task") : README.index("## Held-out evaluation")]
     for argv in documentation.commands(section):
-        fewer = ["--gin.STEPS=2", "--gin.Evaluation.before=False"] if argv[0] == "train" else []
+        fewer = (
+            ["--gin.STEPS=2", "--gin.Evaluation.before=False", "--gin.EVAL_EXAMPLES=2"]
+            if argv[0] == "train"
+            else []
+        )
         assert cli.main([*argv, *fewer]) == 0, argv
     scores = json.loads((here / "runs" / "rain" / "scores.json").read_text())
-    assert set(scores["tasks"]) == {"umbrella"}
+    assert {"umbrella", "film_opinion"} <= set(scores["tasks"])
+    assert {"rainy_days", "umbrella"} == set(scores["groups"])
     (program,) = [b.text for b in documentation.blocks(section) if b.language == "python"]
     names: dict = {}
     exec(program, names)

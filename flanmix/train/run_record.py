@@ -29,6 +29,7 @@ import jax
 
 from flanmix.console import say
 from flanmix.data.fewshot import CHOICE
+from flanmix.data.packing import DECODER_START
 from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
@@ -54,6 +55,7 @@ def run_record(
             far as that is known.
     """
     mixture = data.mixture
+    two_sided = run.loader.lengths.two_sided
     trained = {task.spec.name: task.spec.cluster for task in mixture.tasks}
     record = {
         "configuration": text,
@@ -68,6 +70,8 @@ def run_record(
             **run.data.recorded(run.model.architecture),
             "vocabulary": vocabulary_digest(data.vocabulary),
             **({"exemplars": CHOICE} if any(task.few_shot for task in mixture.tasks) else {}),
+            # Earlier versions began such a vocabulary's decoder with its <s>.
+            **({"decoder_start": DECODER_START} if two_sided and data.vocabulary.bos_id else {}),
         },
         "settings": settings_of(run),
         "tasks": {task.spec.name: _recorded_task(task, data.store) for task in mixture.tasks},
