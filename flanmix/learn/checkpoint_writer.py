@@ -17,6 +17,7 @@ or not at all. `flanmix.learn.checkpoint` reads them. The checksum is a sum of t
 modulo 2^32, so that it is the same on any mesh.
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -143,7 +144,9 @@ class CheckpointWriter:
 
     def _failed(self, error: Exception) -> UserError:
         """Clears what the failed save left, so that its space is free again."""
-        self._manager = None
+        # Its threads may still be writing: only once they have ended does what is removed stay so.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            self.close()
         if jax.process_index() == 0:
             for left in self.directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(left, ignore_errors=True)
