@@ -19,7 +19,7 @@ BOS = 2
 def test_packed_rows_ranking_and_generation_begin_alike(architecture, start):
     model, lengths = tiny_model(architecture), Lengths(24, 12, architecture)
     rng = np.random.default_rng(0)
-    prompts = [random_ids(rng, 3, 9) for _ in range(3)]
+    prompts = [np.asarray(random_ids(rng, 3, 9), np.int32) for _ in range(3)]
     question = tuple(example(prompts[0], random_ids(rng, 2, 5), lengths) for _ in range(3))
 
     def measured(bos_id):
