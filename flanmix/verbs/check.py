@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from flanmix.audit.lint import Problem, expected_templates, lint_entry, lint_mixture
+from flanmix.audit.lint import Problem, lint_entry, lint_mixture
 from flanmix.audit.splits import lint_splits
 from flanmix.console import print_json, printable, say, table
 from flanmix.errors import UserError
@@ -101,10 +101,9 @@ def _lint(
         entry.name for entry in catalogue.entries.values() if entry.collection in collections
     ]
     readable = {task.name: task for task in _readable(catalogue, siblings)}
-    expected = expected_templates(readable.values())
     problems: list[Problem] = []
     for entry in entries:
-        problems += lint_entry(entry, expected.get(entry.collection, 0))
+        problems += lint_entry(entry)
         if entry.name in readable:
             problems += lint_splits(readable[entry.name])
     broken = [name for name in siblings if name not in readable]
