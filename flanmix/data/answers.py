@@ -109,7 +109,10 @@ def _at_index(
         raise ValueError(f"{what}, no number, and the card reads it as an option's index")
     if number != number.to_integral_value():
         raise ValueError(f"{what}, which is no whole number, so no option's index")
-    raise ValueError(f"{what}: no option has that number; they are {first} to {last}")
+    hint = ""
+    if number == len(options) and first == 0:
+        hint = f"; if it counts from 1, write answer: {{index: {task.answer}, first: 1}}"
+    raise ValueError(f"{what}: no option has that number; they are {first} to {last}{hint}")
 
 
 def _label(task: TaskSpec, text: str, labelled: Mapping[str, object], meant: object) -> str | None:

@@ -138,7 +138,10 @@ def test_what_reads_unnaturally_in_many_records_is_said_once(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = {"premise": "It rains", "hypothesis": "it is wet."}  # a template has {hypothesis}?
-    records = [replace(record, fields=fields) for record in make_records(300)]
+    records = [
+        replace(record, fields={**fields, "premise": f"It rains {number}"})
+        for number, record in enumerate(make_records(300))
+    ]
     store_task(root, PLACE, tmp_path / "store", records)
     code, found = check(capsys, "toy", "--store", str(tmp_path / "store"))
     assert code == 1

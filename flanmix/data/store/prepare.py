@@ -17,7 +17,7 @@ from typing import Any
 from flanmix import console
 from flanmix.data.sources.api import Fetching, source_of
 from flanmix.data.sources.datasets import MissingDataset
-from flanmix.data.sources.records import canonical_records, source_files
+from flanmix.data.sources.records import drawn_records, source_files
 from flanmix.data.sources.slices import Warn
 from flanmix.data.store.locking import TaskBusy
 from flanmix.data.store.manifest import SplitFile
@@ -60,7 +60,7 @@ def prepare_task(
         task: the task.
         store: where to.
         data_dir: where TFDS finds its datasets, and files that are not beside their card are.
-        limit: at most so many records a split.
+        limit: at most so many records a split, drawn by the task's name.
         wait: whether to wait for another process that is preparing it, which may then have done so.
         download: whether a dataset that is not in `data_dir` is fetched into it.
         warn: callback for each warning, a line.
@@ -93,9 +93,7 @@ def prepare_task(
             written = {}
             for split, expression in task.splits.items():
                 if expression:
-                    records = canonical_records(
-                        task, split, data_dir=data_dir, limit=limit, warn=warn
-                    )
+                    records = drawn_records(task, split, limit, data_dir=data_dir, warn=warn)
                     written[split] = writing.write(split, _reported(records, progress))
             truncated = any(entry.records == limit for entry in written.values())
             writing.limit = limit if truncated else None
