@@ -110,3 +110,35 @@ def test_every_command_that_the_interface_has_is_stable() -> None:
     for verb, flags in stable.items():
         declared = {flag for action in cli.parser(verb)._actions for flag in action.option_strings}
         assert set(flags.split()) <= declared
+
+
+@pytest.mark.slow
+def test_its_other_commands_work_in_their_order(
+    here: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of held-out evaluation and of scaling, on real data; a smaller model, fewer steps."""
+    smaller = {
+        "tensorflow_datasets": str(shared_data / "tfds"),
+        "T5.model": str(shared_data / "tokenizers" / "t5_32000.model"),
+        **{f"STEPS={steps}": "STEPS=1" for steps in (2000, 10000)},
+        "BATCH_SIZE=64": "BATCH_SIZE=4",
+        **{f"INPUTS_LENGTH={length}": "INPUTS_LENGTH=128" for length in (256, 512)},
+        **{f"TARGETS_LENGTH={length}": "TARGETS_LENGTH=32" for length in (64, 128)},
+    }
+    tiny = ["--gin.T5Config.d_model=16", "--gin.T5Config.d_ff=16", "--gin.T5Config.num_heads=1"]
+    more = {
+        "prepare": ["--limit", "8"],
+        "train": [*tiny, "--gin.EVAL_EXAMPLES=1"],
+        "evaluate": ["--gin.EVAL_EXAMPLES=1"],
+    }
+    (here / "store").mkdir()
+    assert cli.main(["prepare", "pocket", "--store", "store", "--limit", "8"]) == 0
+    for verb, *argv in documentation.commands(README[README.index("## Held-out evaluation") :]):
+        for name, other in smaller.items():
+            argv = [a.removesuffix(name) + other if a.endswith(name) else a for a in argv]
+        argv = [arg for arg in argv if arg != "--download"] + more.get(verb, [])
+        # Some of flan2021's datasets are not here: they are one table, and the others are prepared.
+        assert cli.main([verb, *argv]) == (2 if verb == "prepare" else 0), argv
+    assert json.loads((here / "runs" / "without_nli" / "scores.json").read_text())["clusters"][
+        "nli"
+    ]

@@ -42,7 +42,7 @@ class MixtureView:
     clusters: BarChart
     tasks: tuple[dict[str, str], ...]
     against: AgainstView | None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
 
 def page(card: "MixtureCard") -> str:

@@ -20,7 +20,7 @@ NOTHING = BarChart((), "", (), ())
 
 def card(text: str) -> MixtureView:
     return MixtureView(
-        text, ((text, text),), (text,), (text,), NOTHING, (text,), ({text: text},), None
+        text, ((text, text),), (text,), (text,), NOTHING, ({text: text},), None, (text,)
     )
 
 
