@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flanmix.learn.checkpoint import open_checkpoint
     from flanmix.learn.loss import CrossEntropy, register_loss
     from flanmix.model.api import register_model
+    from flanmix.registry.collections import register_collection
     from flanmix.registry.loading import load_mixture, load_task
     from flanmix.train.generation import generate
 
@@ -45,6 +46,7 @@ _WHERE = {
     "metric": "flanmix.evaluate.metrics",
     "open_checkpoint": "flanmix.learn.checkpoint",
     "prepare": "flanmix.data.store.prepare",
+    "register_collection": "flanmix.registry.collections",
     "register_loss": "flanmix.learn.loss",
     "register_model": "flanmix.model.api",
     "register_source": "flanmix.data.sources.api",
@@ -64,6 +66,7 @@ __all__ = [
     "metric",
     "open_checkpoint",
     "prepare",
+    "register_collection",
     "register_loss",
     "register_model",
     "register_source",

@@ -5,7 +5,7 @@
                                                     args.gin_bindings = ["STEPS=200"]
 
 Exit codes: 0 done, 1 looked and found problems, 2 the user's mistake (one line on stderr),
-130 interrupted.
+3 trained and saved but not evaluated, 130 interrupted.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from flanmix.errors import UserError, nearest
 
 _GIN = "--gin."
+_PATHS = {"DIR", "FILE", "RUN_DIR", "V", "SRC", "DST"}  # what stands for a path in a flag's help
 # What the system refuses whatever the program does: said in one line, as the user's to mend.
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
@@ -81,9 +82,9 @@ def _show(parser: _Parser) -> None:
     _json(parser)
 
 
-def _vocabulary(parser: _Parser) -> None:
+def _vocabulary(parser: _Parser, default: str | None = "pocket") -> None:
     parser.add_argument(
-        "--vocabulary", default="pocket", metavar="V", help="byte, pocket or a SentencePiece file"
+        "--vocabulary", default=default, metavar="V", help="byte, pocket or a SentencePiece file"
     )
 
 
@@ -93,6 +94,9 @@ def _prepare(parser: _Parser) -> None:
     parser.add_argument("--data_dir", metavar="DIR", help="where TFDS finds its datasets")
     parser.add_argument("--limit", type=_positive, metavar="N", help="at most N records a split")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch datasets that are not in DATA_DIR into it"
+    )
     _json(parser)
 
 
@@ -101,13 +105,25 @@ def _mixture(parser: _Parser) -> None:
     parser.add_argument("--store", metavar="DIR", help="count and measure the prepared records")
     parser.add_argument("--against", metavar="OTHER", help="what test records of OTHER are shared")
     parser.add_argument("--html", metavar="FILE", help="write the card as a page of its own")
-    _vocabulary(parser)
+    parser.add_argument(
+        "--inputs_length", type=_positive, metavar="N", help="count what these lengths leave ..."
+    )
+    parser.add_argument(
+        "--targets_length", type=_positive, metavar="N", help="... as encoder-decoders read them"
+    )
+    _vocabulary(parser, default=None)
+    _gin_flags(parser, required=False)
     _json(parser)
 
 
-def _gin_flags(parser: _Parser) -> None:
+def _gin_flags(parser: _Parser, required: bool = True) -> None:
     parser.add_argument(
-        "--gin_file", action="append", required=True, metavar="F", help="a gin file; repeatable"
+        "--gin_file",
+        action="append",
+        default=None if required else [],
+        required=required,
+        metavar="F",
+        help="a gin file; repeatable" if required else "count what this run's lengths leave",
     )
     parser.add_argument(
         "--gin_search_paths",
@@ -127,14 +143,33 @@ def _evaluate(parser: _Parser) -> None:
 def _generate(parser: _Parser) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="of a run")
     parser.add_argument("--prompt", nargs="+", action="extend", default=[], metavar="TEXT")
-    parser.add_argument("--input", metavar="FILE", help="one prompt a line")
+    parser.add_argument("--input", metavar="FILE", help="one prompt a line, or JSONL; - for stdin")
     _json(parser)
 
 
 def _report(parser: _Parser) -> None:
-    parser.add_argument("run_dir", metavar="RUN_DIR")
-    parser.add_argument("--html", metavar="FILE", help="where to write; RUN_DIR/report.html if not")
+    parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="several are compared")
+    parser.add_argument(
+        "--html", metavar="FILE", help="not RUN_DIR/report.html, or for several ./comparison.html"
+    )
     _json(parser)
+
+
+def _help(parser: _Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a key, source, metric, gin name")
+    parser.add_argument("--all", action="store_true", help="print docs/reference.md")
+    _json(parser)
+    parser.set_defaults(verbs=_verbs)
+
+
+def _verbs() -> dict[str, tuple[str, str]]:
+    """Each verb's summary and its flags, for the verb `help`, which stands below this module."""
+    helps = {}
+    for name, verb in VERBS.items():
+        made = parser(name)
+        made.description = None  # the summary
+        helps[name] = (verb.summary, made.format_help())
+    return helps
 
 
 @dataclass(frozen=True)
@@ -152,11 +187,12 @@ VERBS = {
     "check": Verb("lints tasks, templates and mixtures; with a store, records too", _check),
     "show": Verb("shows rendered examples of a task", _show),
     "prepare": Verb("writes a task's raw records into the store", _prepare),
-    "mixture": Verb("the mixture card: what the model will really see", _mixture),
+    "mixture": Verb("the mixture card: what the model will really see", _mixture, gin=True),
     "train": Verb("a training run; run it again to resume", _gin_flags, gin=True),
     "evaluate": Verb("generation and rank scores of a checkpoint", _evaluate, gin=True),
     "generate": Verb("text from a checkpoint", _generate),
-    "report": Verb("a page with curves, scores before and after, samples", _report),
+    "report": Verb("a page with curves and scores of a run, or of several side by side", _report),
+    "help": Verb("prints the reference of a key, source, metric, gin name or verb", _help),
 }
 
 
@@ -241,6 +277,7 @@ def parse(name: str, argv: list[str]) -> argparse.Namespace:
     flags = [flag for action in made._actions for flag in action.option_strings]
     _refuse_unknown_flags(name, rest, flags)
     args = made.parse_intermixed_args(rest)
+    _refuse_addresses(name, made, args)
     if gin:
         args.gin_bindings = bindings
     return args
@@ -255,8 +292,24 @@ def _refuse_unknown_flags(name: str, argv: list[str], flags: list[str]) -> None:
             raise UserError(f"{name}: unknown flag {flag!r}{nearest(flag, flags)}")
 
 
+def _refuse_addresses(name: str, made: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    from flanmix.registry.paths import check_local  # here, since a verb's help needs none of it
+
+    for action in made._actions:
+        if action.metavar in _PATHS:
+            given = getattr(args, action.dest)
+            for value in given if isinstance(given, list) else [given]:
+                if value is not None:
+                    flag = action.option_strings[0] if action.option_strings else action.metavar
+                    check_local(value, f"{name}: {flag}")
+
+
 def _overview() -> str:
     lines = ["usage: flanmix VERB ...", "", "Instruction tuning in the manner of Flan, in JAX.", ""]
     width = max(map(len, VERBS))
     lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join([*lines, "", "flanmix VERB --help shows the flags of a verb."])
+    lines += [
+        "",
+        "flanmix VERB --help shows the flags of a verb, flanmix help NAME what a name means.",
+    ]
+    return "\n".join(lines)

@@ -76,8 +76,7 @@ def _run(command: str, expected: str, capsys: pytest.CaptureFixture[str]) -> Non
     name, *argv = map(os.path.expanduser, shlex.split(command))
     assert name == "flanmix", command
     capsys.readouterr()
-    for cached in (code.load_function, code._load):  # each command is the user's new process
-        cached.cache_clear()
+    code.forget_changed()  # each command is the user's new process
     status = cli.main(argv)
     said = capsys.readouterr()
     found = re.search(r": (\d+ problems?)$", expected, re.MULTILINE)

@@ -249,7 +249,8 @@ def test_a_nasty_record_from_file_to_screen(
     text: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = {"text": {"premise": text}, "hypothesis": text, "label": 1}
-    write_rows(here, "odd", [row] * 6)
+    other = row | {"hypothesis": f"{text} 2", "label": 0}
+    write_rows(here, "odd", [row, row, other, other, other, other])
     assert cli.main(["prepare", "odd", "--store", "store"]) == 0
     reader = Store("store").open(Catalogue([here / "tasks"]).task("odd"), "train")
     assert reader[0].fields == {"premise": text, "hypothesis": text}

@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 
 FLOORS = {
     "errors": 0,
+    "fields": 1,
     "plugins": 1,
     "console": 2,
     "registry": 2,

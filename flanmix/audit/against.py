@@ -6,7 +6,8 @@
 The measure is defined in flanmix/audit/overlap/overlap.py. On the training side are all records of
 the training splits in the store, which are what a mixture draws from: a cap or a rate says how
 often records are drawn, not which. On the other side is each task's test split, or its validation
-split where it has no test split.
+split where it has no test split. Tasks that are not prepared, or have no such split, are left out
+and named.
 """
 
 from collections.abc import Sequence
@@ -26,20 +27,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Against:
-    """The overlap with what `mixture` stands for; `splits` are its tasks' splits, in order."""
+    """The overlap with what `mixture` stands for.
+
+    Attributes:
+        mixture: what is tested.
+        splits: the splits of its tasks that were compared, in order.
+        overlap: what is shared.
+        absent: training tasks that are not prepared, and not compared.
+        absent_tests: tested tasks that are not prepared, and not compared.
+        without_tests: tasks of the tested mixture with neither a test nor a validation split.
+    """
 
     mixture: str
     splits: tuple[str, ...]
     overlap: "Overlap"
+    absent: tuple[str, ...] = ()
+    absent_tests: tuple[str, ...] = ()
+    without_tests: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The key `against` of the card's JSON."""
+        from flanmix.audit.overlap.overlap import COMPARED
+
         tasks = [
             {"name": task.name, "split": split, **asdict(task)}
             for task, split in zip(self.overlap.tasks, self.splits, strict=True)
         ]
-        pairs = [asdict(pair) for pair in self.overlap.pairs]
-        return {"mixture": self.mixture, "tasks": tasks, "pairs": pairs}
+        return {
+            "mixture": self.mixture,
+            "tasks": tasks,
+            "pairs": [asdict(pair) for pair in self.overlap.pairs],
+            "absent": self.absent,
+            "absent_tests": self.absent_tests,
+            "without_tests": self.without_tests,
+            "compared": COMPARED,
+        }
 
 
 def measure_against(name: str, other: str, catalogue: Catalogue, store: "Store | None") -> Against:
@@ -52,8 +74,8 @@ def measure_against(name: str, other: str, catalogue: Catalogue, store: "Store |
         store: where their records are.
 
     Raises:
-        UserError: without a store, for an unknown name, for tasks that are not prepared, and for a
-            tested task with neither a test nor a validation split.
+        UserError: without a store, for an unknown name, and where on one of the sides no task is
+            prepared.
     """
     if store is None:
         raise UserError(f"--against {other} compares prepared records: say where with --store DIR")
@@ -61,7 +83,13 @@ def measure_against(name: str, other: str, catalogue: Catalogue, store: "Store |
 
     training = _training(name, catalogue)
     tested = _tested(other, catalogue)
-    _refuse_unprepared(store, (name, training), (other, tested))
+    without = [spec.name for spec in _specs(other, catalogue) if _tested_split(spec) is None]
+    if without and not tested:
+        raise UserError(
+            f"--against {other}: '{without[0]}' has neither a test nor a validation split"
+        )
+    training, absent = _prepared(store, name, training)
+    tested, absent_tests = _prepared(store, other, tested)
     sides = [[(task, store.open(task, split)) for task, split in s] for s in (tested, training)]
     records = sum(len(reader) for side in sides for _, reader in side)
     read, seen = ([(task.name, reader) for task, reader in side] for side in sides)
@@ -75,30 +103,47 @@ def measure_against(name: str, other: str, catalogue: Catalogue, store: "Store |
         overlap = compare(
             held_out, seen, progress=lambda task, count: tell("comparing", task, count)
         )
-    return Against(other, tuple(split for _, split in tested), overlap)
+    return Against(
+        other,
+        tuple(split for _, split in tested),
+        overlap,
+        absent=absent,
+        absent_tests=absent_tests,
+        without_tests=tuple(without),
+    )
 
 
 _Splits = Sequence[tuple[TaskSpec, str]]
 
 
+def _specs(name: str, catalogue: Catalogue) -> list[TaskSpec]:
+    return [catalogue.task(task) for task in catalogue.expand(name)]
+
+
 def _training(name: str, catalogue: Catalogue) -> _Splits:
     """The tasks that a mixture trains on, each with its split; its card names the others."""
-    specs = [catalogue.task(task) for task in catalogue.expand(name)]
-    return [(spec, "train") for spec in specs if spec.splits.get("train")]
+    return [(spec, "train") for spec in _specs(name, catalogue) if spec.splits.get("train")]
 
 
 def _tested(name: str, catalogue: Catalogue) -> _Splits:
     """The tasks that are tested, each with its split."""
-    specs = [catalogue.task(task) for task in catalogue.expand(name)]
-    return [(spec, spec.scored_split) for spec in specs]
+    specs = [(spec, _tested_split(spec)) for spec in _specs(name, catalogue)]
+    return [(spec, split) for spec, split in specs if split is not None]
 
 
-def _refuse_unprepared(store: "Store", *sides: tuple[str, _Splits]) -> None:
-    for name, splits in sides:
-        absent = [spec.name for spec, split in splits if store.count(spec, split) is None]
-        if absent:
-            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-            raise UserError(
-                f"not prepared in store {store.root}: {', '.join(absent[:3])}{more}; "
-                f"{prepare_hint(name, store.root)}"
-            )
+def _tested_split(spec: TaskSpec) -> str | None:
+    return next((split for split in ("test", "validation") if spec.splits.get(split)), None)
+
+
+def _prepared(store: "Store", name: str, splits: _Splits) -> tuple[_Splits, tuple[str, ...]]:
+    """Those that are prepared, and the names of the others; an error if none is."""
+    there = [(spec, split) for spec, split in splits if store.count(spec, split) is not None]
+    found = {spec.name for spec, _ in there}
+    absent = tuple(spec.name for spec, _ in splits if spec.name not in found)
+    if absent and not there:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise UserError(
+            f"not prepared in store {store.root}: {', '.join(absent[:3])}{more}; "
+            f"{prepare_hint(name, store.root)}"
+        )
+    return there, absent

@@ -10,23 +10,23 @@ that are too much alike (`variety.py`), unnatural spaces around fields (`spacing
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flanmix.audit.spacing import spacing_faults
 from flanmix.audit.variety import FEWEST, variety_faults
+from flanmix.data.answers import how_to_choose, two_readings
 from flanmix.data.sources.api import source_of
 from flanmix.errors import UserError, nearest
 from flanmix.evaluate.metrics import METRICS
-from flanmix.registry.card import read_yaml
 from flanmix.registry.catalogue import load_entry
 from flanmix.registry.collections import Entry
 from flanmix.registry.mixture import Mixture, TaskCatalogue, resolve
 from flanmix.registry.task import TaskSpec
 from flanmix.registry.template import CHOICES, OPTIONS, RATIONALE, RESERVED, Template
 from flanmix.registry.user_code import load_function
+from flanmix.registry.yaml_file import read_yaml
 
 _PROMISE = re.compile(
     r"\b(options|choices|choose (one|from|between|among)|which of (these|the following))\b", re.I
@@ -50,13 +50,8 @@ class Problem:
     message: str
 
 
-def lint_entry(entry: Entry, expected: int = 0) -> list[Problem]:
-    """Returns everything that is wrong with a task.
-
-    Args:
-        entry: the task's entry.
-        expected: how many templates it should have; see `expected_templates`.
-    """
+def lint_entry(entry: Entry) -> list[Problem]:
+    """Returns everything that is wrong with a task."""
     try:
         if entry.lint_path is not None:
             wording = _lint_wording(entry.name, read_yaml(entry.lint_path))
@@ -65,7 +60,7 @@ def lint_entry(entry: Entry, expected: int = 0) -> list[Problem]:
         task = load_entry(entry)
     except UserError as error:
         return [Problem(entry.name, None, None, str(error))]
-    return lint_task(task, expected)
+    return lint_task(task)
 
 
 def _lint_wording(name: str, body: Mapping[str, Any]) -> list[Problem]:
@@ -91,18 +86,10 @@ def _lint_wording(name: str, body: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def expected_templates(specs: Iterable[TaskSpec]) -> dict[str, int]:
-    """Returns how many templates the tasks of each collection usually have."""
-    counts: dict[str, Counter[int]] = {}
-    for task in specs:
-        counts.setdefault(task.collection, Counter())[len(task.templates)] += 1
-    return {name: max(seen, key=lambda n: (seen[n], n)) for name, seen in counts.items()}
-
-
-def lint_task(task: TaskSpec, expected: int = 0) -> list[Problem]:
-    """Returns what is wrong with a task that can be made; `expected` as for `lint_entry`."""
+def lint_task(task: TaskSpec) -> list[Problem]:
+    """Returns what is wrong with a task that can be made."""
     messages: list[tuple[int | None, str]]
-    messages = [(None, message) for message in _lint_whole(task, expected)]
+    messages = [(None, message) for message in _lint_whole(task)]
     seen: dict[tuple[str, str], int] = {}
     repeated = set()
     for number, template in enumerate(task.templates):
@@ -116,25 +103,31 @@ def lint_task(task: TaskSpec, expected: int = 0) -> list[Problem]:
     return [Problem(task.name, number, None, message) for number, message in messages]
 
 
-def _lint_whole(task: TaskSpec, expected: int) -> list[str]:
+def _lint_whole(task: TaskSpec) -> list[str]:
     messages = []
     used = frozenset[str]().union(*(template.fields for template in task.templates))
     for field in task.fields:
         if field not in used:
             messages.append(f"field '{field}' is used by no template")
-    if len(task.templates) < expected:
-        messages.append(
-            f"has {len(task.templates)} templates; tasks of '{task.collection}' have {expected}"
-        )
     if not task.forward_templates:
         messages.append("no template asks for the answer alone: nothing can be scored")
-    messages += _lint_optional(task) + _lint_options(task)
+    messages += _lint_answer(task) + _lint_optional(task) + _lint_options(task)
     for metric in task.metrics:
         messages += _message(METRICS.__getitem__, metric)
     messages += _message(source_of, task)
     for reference in _functions(task):
         messages += _message(load_function, task.folder, reference, f"task '{task.name}'")
     return messages
+
+
+def _lint_answer(task: TaskSpec) -> list[str]:
+    """Options that a number may name in two ways, where nothing says in which."""
+    if task.answer_form is not None or task.labels or not two_readings(task.options):
+        return []
+    return [
+        f"a number as its answer may be the text or the number of one of {list(task.options)}: "
+        f"write {how_to_choose(task.answer)}"
+    ]
 
 
 def _lint_optional(task: TaskSpec) -> list[str]:

@@ -8,8 +8,16 @@ examples: a run of N examples makes N / 1e6 times as many. Tokens are measured o
 task's prepared records, read as the loader reads them; `share_of_loss` is that of the target
 tokens times their loss weights. Without a store nothing is counted, and a proportional rate
 is 1.
+
+What a run really learns from is what its lengths leave. With a run's `Reading` the shares of tokens
+and loss are of that, and each row says how much of the task is truncated, and how many of its
+records one epoch may leave unseen while they wait to be packed:
+
+    make_card("rainy_days", catalogue, store, "pocket", Reading(128, 64)).tasks[0]
+    -> MixtureRow("rte", inputs_tokens=131.0, inputs_kept=92.5, inputs_truncated=0.4, ...)
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,9 +30,31 @@ from flanmix.registry.task import TaskSpec
 if TYPE_CHECKING:
     from flanmix.audit.against import Against
     from flanmix.data.store.store import Store
+    from flanmix.data.truncation import Measured
     from flanmix.data.vocabulary import Vocabulary
 
 _SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a run reads a mixture.
+
+    Attributes:
+        inputs_length: tokens of a row's inputs.
+        targets_length: tokens of a row's targets.
+        architecture: `encoder_decoder`, `causal` or `prefix`.
+        seed: the run's seed.
+        streams: logical streams of the data.
+        packed: whether a row may hold several examples.
+    """
+
+    inputs_length: int
+    targets_length: int
+    architecture: str = "encoder_decoder"
+    seed: int = 0
+    streams: int = 16
+    packed: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,11 +73,22 @@ class MixtureRow:
         templates: how many templates are used.
         template_numbers: which ones.
         loss_weight: factor of its loss.
+        few_shot: exemplars before a query that has some.
+        few_shot_share: share of the examples that have some.
         inputs_tokens: mean tokens of an input, EOS included; None if not measured, as below.
         targets_tokens: mean tokens of a target, EOS included.
         unknown_share: share of its tokens that the vocabulary cannot hold.
         share_of_tokens: its share of all tokens, inputs and targets.
         share_of_loss: its share of the weighted target tokens.
+        fewer_exemplars: share of its queries with exemplars that have fewer than `few_shot`; None
+            where no such query was measured.
+        inputs_kept: mean tokens of an input that a run's lengths leave; None without a run's
+            lengths, as below.
+        targets_kept: mean tokens of a target that they leave.
+        inputs_truncated: share of its examples whose inputs are truncated.
+        targets_truncated: share of its examples whose targets are truncated.
+        unseen_share: after as many of its examples as it has records, at most about so many of them
+            have not been seen once, since they wait to be packed.
     """
 
     name: str
@@ -61,11 +102,19 @@ class MixtureRow:
     templates: int
     template_numbers: tuple[int, ...]
     loss_weight: float
+    few_shot: int = 0
+    few_shot_share: float = 0.0
     inputs_tokens: float | None = None
     targets_tokens: float | None = None
     unknown_share: float | None = None
     share_of_tokens: float | None = None
     share_of_loss: float | None = None
+    fewer_exemplars: float | None = None
+    inputs_kept: float | None = None
+    targets_kept: float | None = None
+    inputs_truncated: float | None = None
+    targets_truncated: float | None = None
+    unseen_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +129,10 @@ class MixtureCard:
         absent: names of the tasks that are not prepared, where others are.
         for_evaluation: names of the tasks that have no training split.
         against: None where nothing was compared.
+        reading: the run that tokens and loss are counted for; None for texts as they are.
+        inputs_truncated: share of all examples whose inputs are truncated; None without a run.
+        targets_truncated: share of all examples whose targets are truncated.
+        waiting: examples that wait to be packed at most; None without a run.
     """
 
     name: str
@@ -89,6 +142,10 @@ class MixtureCard:
     absent: tuple[str, ...] = ()
     for_evaluation: tuple[str, ...] = ()
     against: "Against | None" = None
+    reading: Reading | None = None
+    inputs_truncated: float | None = None
+    targets_truncated: float | None = None
+    waiting: int | None = None
 
     @property
     def unknown_share(self) -> float | None:
@@ -108,7 +165,11 @@ class MixtureCard:
 
 
 def make_card(
-    name: str, catalogue: Catalogue, store: "Store | None", vocabulary: str
+    name: str,
+    catalogue: Catalogue,
+    store: "Store | None",
+    vocabulary: str,
+    reading: Reading | None = None,
 ) -> MixtureCard:
     """Makes the card of a mixture, a task or whatever else stands for tasks.
 
@@ -117,6 +178,7 @@ def make_card(
         catalogue: where it is looked up.
         store: where its records are counted and measured, or None.
         vocabulary: name of the vocabulary that tokens are measured in.
+        reading: how a run reads it; None to measure texts as they are.
 
     Raises:
         UserError: an unknown name, or no task with a training split.
@@ -142,12 +204,7 @@ def make_card(
         return card
     from flanmix.data.vocabulary import load_vocabulary
 
-    loaded = load_vocabulary(vocabulary)
-    measured = [
-        _measured(line, task, store, loaded)
-        for line, task in zip(card.tasks, mixture.tasks, strict=True)
-    ]
-    return replace(card, tasks=_with_shares(measured), vocabulary=vocabulary)
+    return _measured(card, mixture, store, load_vocabulary(vocabulary), vocabulary, reading)
 
 
 def _rows(mixture: Mixture, caps: Mapping[str, int]) -> tuple[MixtureRow, ...]:
@@ -168,6 +225,8 @@ def _row(task: MixtureTask, mixture: Mixture, cap: int | None) -> MixtureRow:
         templates=len(task.templates),
         template_numbers=task.templates,
         loss_weight=task.loss_weight,
+        few_shot=task.few_shot,
+        few_shot_share=task.few_shot_share,
     )
 
 
@@ -188,43 +247,91 @@ def _caps(name: str, catalogue: Catalogue) -> dict[str, int]:
 
 
 def _measured(
-    card: MixtureRow, task: MixtureTask, store: "Store", vocabulary: "Vocabulary"
-) -> tuple[MixtureRow, float]:
-    """The line with its tokens, and the mean sum of its examples' loss weights.
-
-    Measured are the first samples that a loader would take of the task.
-    """
-    from flanmix.data.examples import ExampleReader
+    card: MixtureCard,
+    mixture: Mixture,
+    store: "Store",
+    vocabulary: "Vocabulary",
+    name: str,
+    reading: Reading | None,
+) -> MixtureCard:
+    """The card with the tokens of each row: of whole texts, and of what a run's lengths leave."""
     from flanmix.data.tokens import Lengths
+    from flanmix.data.truncation import WHOLE, measure, overall
 
-    if not task.examples:
-        return card, 0.0
-    alone, endless = Mixture(card.name, (task,)), Lengths(2**30, 2**30)
-    reader = ExampleReader(alone, store, vocabulary, endless)
-    examples = reader.read(range(min(_SAMPLE, task.examples)))
-    inputs = sum(len(example.inputs) for example in examples)
-    targets = sum(len(example.targets) for example in examples)
-    weights = sum(example.weights.sum(dtype=float) for example in examples)
-    row = replace(
+    seed = reading.seed if reading is not None else 0
+    mixture = mixture.only(lambda task: task.examples)  # a split may have no record
+    whole = measure(mixture, store, vocabulary, WHOLE, seed=seed, sample=_SAMPLE)
+    left = whole
+    if reading is not None:
+        try:
+            lengths = Lengths(
+                reading.inputs_length,
+                reading.targets_length,
+                reading.architecture,  # pyrefly: ignore[bad-argument-type]  # checked there
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        left = measure(mixture, store, vocabulary, lengths, seed=seed, sample=_SAMPLE)
+    found = dict(zip(mixture.names, zip(whole, left, strict=True), strict=True))
+    rows = _with_tokens(card.tasks, found)
+    if reading is None:
+        return replace(card, tasks=rows, vocabulary=name)
+    shares = [row.share for row in rows if row.name in found]
+    inputs, targets = overall(left, shares)
+    return replace(
         card,
-        inputs_tokens=inputs / len(examples),
-        targets_tokens=targets / len(examples),
-        unknown_share=sum(example.unknown for example in examples) / (inputs + targets),
+        tasks=tuple(_with_reading(row, found.get(row.name), reading) for row in rows),
+        vocabulary=name,
+        reading=reading,
+        inputs_truncated=inputs,
+        targets_truncated=targets,
+        waiting=_waiting(reading),
     )
-    return row, float(weights) / len(examples)
 
 
-def _with_shares(measured: Sequence[tuple[MixtureRow, float]]) -> tuple[MixtureRow, ...]:
-    """The lines with their shares of tokens and loss, among those that were measured."""
-    tasks = [task for task, _ in measured]
-    tokens = [
-        task.share * ((task.inputs_tokens or 0) + (task.targets_tokens or 0)) for task in tasks
-    ]
-    losses = [task.share * weights for task, weights in measured]
-    total = sum(losses) or 1.0  # all of weight 0: no loss to share
-    return tuple(
-        replace(task, share_of_tokens=token / sum(tokens), share_of_loss=loss / total)
-        if task.targets_tokens is not None
-        else task
-        for task, token, loss in zip(tasks, tokens, losses, strict=True)
+_Found = Mapping[str, "tuple[Measured, Measured]"]
+
+
+def _with_tokens(rows: Sequence[MixtureRow], found: _Found) -> tuple[MixtureRow, ...]:
+    """The rows with their tokens, and their shares among those that were measured."""
+    measured = [(row, *found[row.name]) for row in rows if row.name in found]
+    tokens = sum(row.share * (left.inputs + left.targets) for row, _, left in measured)
+    loss = sum(row.share * left.loss for row, _, left in measured) or 1.0  # all of weight 0
+    made = {
+        row.name: replace(
+            row,
+            inputs_tokens=whole.inputs,
+            targets_tokens=whole.targets,
+            unknown_share=whole.unknown / (whole.inputs + whole.targets),
+            share_of_tokens=row.share * (left.inputs + left.targets) / tokens,
+            share_of_loss=row.share * left.loss / loss,
+            fewer_exemplars=left.fewer_exemplars,
+        )
+        for row, whole, left in measured
+    }
+    return tuple(made.get(row.name, row) for row in rows)
+
+
+def _with_reading(
+    row: MixtureRow, found: "tuple[Measured, Measured] | None", reading: Reading
+) -> MixtureRow:
+    """A row with what a run's lengths leave of it, and what its packing holds back."""
+    if found is None or not row.examples:
+        return row
+    _, left = found
+    # A record that was not seen waits in each epoch that is drawn to its end.
+    epochs = _waiting(reading) * row.share / row.examples
+    return replace(
+        row,
+        inputs_kept=left.inputs,
+        targets_kept=left.targets,
+        inputs_truncated=left.inputs_truncated,
+        targets_truncated=left.targets_truncated,
+        unseen_share=epochs / math.floor(1 + epochs),
     )
+
+
+def _waiting(reading: Reading) -> int:
+    from flanmix.data.packing import most_pending
+
+    return most_pending(reading.streams) if reading.packed else 0

@@ -3,7 +3,8 @@
     record_problems(store, task)
     -> [Problem("copa", None, "train-17", "the answer 'first' is no option of ['one', 'two']")]
 
-What reads unnaturally in many records (`{text}.` where most texts end with a full stop) is said
+What only all records of a split show (one answer alone) is said of the split. What reads
+unnaturally in many records (`{text}.` where most texts end with a full stop) is said
 once; of one and the same problem a few records are named, the others counted.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from flanmix.audit.lint import Problem
 from flanmix.audit.spacing import RecordSpacing
+from flanmix.audit.split_faults import Answered, SplitFaults
 from flanmix.data.render import eligible_templates, render
 from flanmix.data.store.store import Store
 from flanmix.registry.record import Record
@@ -33,16 +35,26 @@ def _record_problems(store: Store, task: TaskSpec) -> Iterator[Problem]:
     manifest = store.manifest(task)
     assert manifest is not None
     spacing = RecordSpacing(task)
+    answered: Answered = {}
+    empty = set(task.optional)
     for split in manifest.splits:
         reader = store.open(task, split)
         if not len(reader):
             yield Problem(task.name, None, None, f"split {split} is empty")
+        whole = SplitFaults(task, split, answered)
         for start in range(0, len(reader), _BATCH):
             for record in reader.__getitems__(range(start, min(start + _BATCH, len(reader)))):
                 if start < _READ:
                     spacing.add(record)
+                whole.add(record)
+                empty -= {name for name in empty if record.fields.get(name, "").strip()}
                 for template, message in check_record(task, record):
                     yield Problem(task.name, template, record.id, message)
+        for message in whole.problems():
+            yield Problem(task.name, None, None, message)
+    for name in sorted(empty):
+        message = f"field '{name}' ({task.fields[name]}) is empty in every record: is it the path?"
+        yield Problem(task.name, None, None, message)
     for template, message in spacing.problems():
         yield Problem(task.name, template, None, message)
 

@@ -1,20 +1,30 @@
-r"""What a vocabulary loses of a task's templates.
+r"""What a vocabulary loses of a task's templates and options.
 
     vocabulary_loss(task, load_vocabulary("t5_32000.model"))
     -> VocabularyLoss(task="rte", unknown_share=0.031, collapsed_pairs=0)
 
+    option_problems(task, load_vocabulary("t5_32000.model"))
+    -> [Problem("layout", None, None, "options 'a\\nb' and 'a b' are the same ids ...")]
+
 T5's vocabulary has no line break, no brace and no tilde: the first is read as a space, the others
 as the unknown token. Templates that differ in nothing else are then one template. What counts are
 the templates' own characters, in inputs and targets: not the records', nor the lines of {options}.
+
+Options that differ in nothing that the vocabulary has are the same ids: a model learns them as one,
+and no score can tell them apart. That is a problem of the task, as `flanmix check` has it.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from flanmix.audit.lint import Problem
+from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.registry.task import TaskSpec
-from flanmix.registry.template import Template
+from flanmix.registry.template import ANSWER, Template
+
+_BATCH = 256  # records that are read at a time
 
 
 @dataclass(frozen=True)
@@ -70,3 +80,64 @@ def _collapsed_pairs(task: TaskSpec, vocabulary: Vocabulary) -> int:
         texts.add((template.render_inputs(names), template.render_targets(names)))
     ids = Counter(tuple(tuple(vocabulary.encode(side)) for side in text) for text in texts)
     return sum(count * (count - 1) // 2 for count in ids.values())
+
+
+# ---- options -----------------------------------------------------------------------------------
+
+
+def option_problems(
+    task: TaskSpec, vocabulary: Vocabulary, store: Store | None = None
+) -> list[Problem]:
+    """Returns which options of a task are the same ids in a vocabulary.
+
+    Options that every record has itself are looked at in the store, if there is one: of each split
+    the first record is named that has two of the same ids, and the others are counted.
+    """
+    if task.options:
+        found: dict[tuple[str, ...], None] = {}  # in order, each once
+        for number in task.forward_templates:
+            template = task.templates[number]
+            names = {name: name for name in template.fields}
+            texts = [template.render_targets({**names, ANSWER: option}) for option in task.options]
+            found.update(dict.fromkeys(_same_ids(task.options, texts, vocabulary)))
+        return [Problem(task.name, None, None, _message(same)) for same in found]
+    manifest = None if store is None or not task.has_options else store.manifest(task)
+    if store is None or manifest is None:
+        return []
+    return [
+        problem
+        for split in manifest.splits
+        if (problem := _split_problem(task, vocabulary, store, split))
+    ]
+
+
+def _split_problem(
+    task: TaskSpec, vocabulary: Vocabulary, store: Store, split: str
+) -> Problem | None:
+    reader = store.open(task, split)
+    first, count = None, 0
+    for start in range(0, len(reader), _BATCH):
+        for record in reader.__getitems__(range(start, min(start + _BATCH, len(reader)))):
+            if same := _same_ids(record.options, record.options, vocabulary):
+                count += 1
+                first = first or (record.id, same[0])
+    if first is None:
+        return None
+    message = f"{_message(first[1])}; so it is in {count} of {len(reader)} {split} records"
+    return Problem(task.name, None, first[0], message)
+
+
+def _same_ids(
+    options: Sequence[str], texts: Sequence[str], vocabulary: Vocabulary
+) -> list[tuple[str, ...]]:
+    """The options whose texts are the same ids, together."""
+    by_ids: dict[tuple[int, ...], list[str]] = {}
+    for option, text in zip(options, texts, strict=True):
+        by_ids.setdefault(tuple(vocabulary.encode(text)), []).append(option)
+    return [tuple(same) for same in by_ids.values() if len(same) > 1]
+
+
+def _message(same: Sequence[str]) -> str:
+    *head, last = [repr(option) for option in same]
+    named = f"options {', '.join(head)} and {last}"
+    return f"{named} are the same ids in the vocabulary: a model learns them as one"

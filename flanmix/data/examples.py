@@ -37,6 +37,7 @@ class _Query:
     template: int
     reference: int
     exemplars: tuple[Record, ...] = ()
+    few_shot: bool = False
 
 
 class ExampleReader:
@@ -86,6 +87,10 @@ class ExampleReader:
         Raises:
             UserError: for a corrupt file, or a record that none of its task's templates fits.
         """
+        return [example for example, _ in self.read_with_exemplars(numbers)]
+
+    def read_with_exemplars(self, numbers: Sequence[int]) -> list[tuple[Example, int | None]]:
+        """As `read`, each with how many exemplars it shows; None for one that is to show none."""
         samples = [self.order.sample(number) for number in numbers]
         wanted = [(sample.task, sample.index) for sample in samples]
         records = self._fetch(wanted, self._split)
@@ -106,14 +111,14 @@ class ExampleReader:
             again = self._tokenize([queries[i] for i in shorten])
             for i, example in zip(shorten, again, strict=True):
                 examples[i] = example
-        return examples
+        counts = [len(query.exemplars) if query.few_shot else None for query in queries]
+        return list(zip(examples, counts, strict=True))
 
     def _size(self, number: int, task: MixtureTask) -> int:
-        """Records of a task's split, by the mixture or the store."""
-        known = task.examples if self._split == TRAIN else None
-        size = known if known is not None else self._store.count(task.spec, self._split)
-        if size is None:
-            size = len(self._reader(number, self._split))  # raises, and says what to do
+        """Records of a task's split; its file is opened now, so that no later store is read."""
+        reader = self._reader(number, self._split)
+        reader.hold()
+        size = len(reader)
         if not size:
             raise UserError(
                 f"task '{task.spec.name}' has no records in its {self._split} split: leave it out "
@@ -164,6 +169,7 @@ class ExampleReader:
             if wants_exemplars(*key, task.few_shot_share):
                 size = len(self._reader(sample.task, TRAIN))
                 exclude = sample.index if self._split == TRAIN else None
+                query.few_shot = True
                 chosen.append((query, exemplar_indices(*key, size, task.few_shot, exclude)))
         wanted = [(query.sample.task, index) for query, indices in chosen for index in indices]
         candidates = iter(self._fetch(wanted, TRAIN))

@@ -4,9 +4,12 @@
         ->  different records of the training split, by index, none of them 17
 
 The choice is pure in (seed, task, epoch, query). Exemplars always come from the training split,
-whatever split the query is from. A record that says the same as the query, or lacks a field that
-the template needs, is passed over. Where all exemplars do not fit the inputs, the last ones are
-left out, one by one: the query is never truncated for their sake.
+whatever split the query is from. A record is passed over that lacks a field which the template
+needs, or that is a twin of the query or of an exemplar before it: what the template shows of both
+says the same, but for case, spaces and Unicode's forms (flanmix/registry/same_text.py). Where all
+exemplars do not fit the inputs, the last ones are left out, one by one: the query is never
+truncated for their sake. So a query may have fewer than were asked for; `flanmix mixture` says how
+often.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +20,11 @@ from flanmix.data.mixing import permutation
 from flanmix.data.randomness import fold, uniform
 from flanmix.data.render import eligible_templates
 from flanmix.registry.record import Record
+from flanmix.registry.same_text import as_said
 from flanmix.registry.task import TaskSpec
+
+# How exemplars are chosen. A run's record keeps it, so that no run goes on with other exemplars.
+CHOICE = "without twins (2)"
 
 _SPARE = 4  # candidates beyond the count, for those that are passed over
 
@@ -58,12 +65,24 @@ def choose_exemplars(
     task: TaskSpec, query: Record, template: int, candidates: Sequence[Record], count: int
 ) -> tuple[Record, ...]:
     """The first `count` candidates that may be shown before the query in this template."""
-    chosen = []
+    chosen: list[Record] = []
+    said = {_said(task, query, template)}
     for candidate in candidates:
-        same = candidate.id == query.id or candidate.fields == query.fields
-        if not same and eligible_templates(task, candidate, (template,)):
+        if len(chosen) == count:
+            break
+        words = _said(task, candidate, template)
+        if candidate.id == query.id or words in said:
+            continue
+        if eligible_templates(task, candidate, (template,)):
             chosen.append(candidate)
-    return tuple(chosen[:count])
+            said.add(words)
+    return tuple(chosen)
+
+
+def _said(task: TaskSpec, record: Record, template: int) -> tuple[str, ...]:
+    """What a template shows of a record's fields; all of them where it uses none."""
+    used = task.templates[template].fields & record.fields.keys() or record.fields.keys()
+    return tuple(as_said(record.fields[name]) for name in sorted(used))
 
 
 def exemplars(

@@ -13,7 +13,8 @@ says where:
     rates 0.5, 0.25, 0.25; a window of 8  ->  counts 4, 2, 2  ->  0 2 0 1 0 0 2 1
 
 **Records.** The r-th sample of a task with n records is in epoch r // n, the record at index
-shuffle(r % n), a permutation seeded by (seed, task, epoch): each record exactly once an epoch.
+shuffle(r % n), a permutation seeded by (seed, task, epoch): each record exactly once an epoch. That
+is of samples as they are drawn; those that wait to be packed are trained on later (`packing`).
 A small task's permutation is computed at once and kept for a while; a large one's is Grain's index
 shuffle, which needs no memory but walks thousands of steps where n is small.
 """

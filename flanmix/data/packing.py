@@ -14,8 +14,9 @@ Decoder-only (one row of inputs_length + targets_length; examples 5 6 -> 7 1 and
     decoder_input_tokens   0 5 6 7 0 8 9 0 0 0     decoder_positions     0 1 2 3 0 1 2 0 0 0
     decoder_loss_weights   0 0 1 1 0 1 1 0 0 0     decoder_prefix        1 1 1 0 1 1 0 0 0 0
 
-A segment's `decoder_input_tokens` begin with BOS, or 0 where the vocabulary has none (T5). Loss
-weights are the examples', token by token. `decoder_prefix` (prefix-LM only) marks BOS and the
+A segment's `decoder_input_tokens` begin with 0 for encoder-decoder, as T5's do whatever `<s>` the
+vocabulary has; for decoder-only with BOS, or 0 where the vocabulary has none. Loss weights are the
+examples', token by token. `decoder_prefix` (prefix-LM only) marks BOS and the
 inputs, which see one another both ways. Segment id 0 is padding. `decoder_task_ids` holds the
 task's number in the mixture at every token, and `row_stats` counts examples, inputs truncated,
 targets truncated and unknown tokens of the row.
@@ -34,9 +35,15 @@ from flanmix.data.tokens import Example, Lengths
 
 # P: pending examples.
 
+DECODER_START = 0  # what an encoder-decoder's decoder reads before its first token
 POOL = 64  # pending examples to choose from; a stream's state holds their numbers
 
 Features = dict[str, np.ndarray]
+
+
+def most_pending(streams: int) -> int:
+    """How many examples of packed streams at most have been drawn, and wait, after a batch."""
+    return streams * (POOL - 1)
 
 
 def choose_row(sizes: Int64[np.ndarray, "P 2"], capacity: tuple[int, int]) -> list[int]:
@@ -97,7 +104,7 @@ def pack_row(examples: Sequence[Example], lengths: Lengths, bos_id: int | None) 
     Args:
         examples: what the row holds, in order; together they fit it.
         lengths: the row's lengths.
-        bos_id: id that begins a decoder's segment, or None for 0.
+        bos_id: id that begins a decoder-only segment, or None for 0.
     """
     num_inputs = np.array([len(example.inputs) for example in examples])
     num_targets = np.array([len(example.targets) for example in examples])
@@ -117,7 +124,8 @@ def pack_row(examples: Sequence[Example], lengths: Lengths, bos_id: int | None) 
             for part in (np.zeros(len(example.inputs), np.float32), example.weights)
         ]
     _add_side(row, "decoder", "target", targets, sizes, length)
-    row["decoder_input_tokens"] = _shifted(row["decoder_target_tokens"], sizes, bos_id or 0)
+    start = DECODER_START if lengths.two_sided else bos_id or 0
+    row["decoder_input_tokens"] = _shifted(row["decoder_target_tokens"], sizes, start)
     tasks = np.array([example.task for example in examples], np.int32)
     row["decoder_task_ids"] = _padded(np.repeat(tasks, sizes), length, np.int32)
     row["decoder_loss_weights"] = _padded(np.concatenate(weights), length, np.float32)

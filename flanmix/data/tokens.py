@@ -69,6 +69,11 @@ class Lengths:
         """Tokens of an empty row: (inputs, targets), or (both together, 0) for decoder-only."""
         return (self.inputs, self.targets) if self.two_sided else (self.inputs + self.targets, 0)
 
+    @property
+    def longest_inputs(self) -> int:
+        """Most tokens that the inputs may take: those of a row, with room for the targets' EOS."""
+        return self.inputs if self.two_sided else self.inputs + self.targets - 1
+
 
 class Example(NamedTuple):
     """A tokenized example.
@@ -219,18 +224,28 @@ def token_budget(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[i
     return inputs, targets
 
 
-def encode_inputs(text: str, vocabulary: Vocabulary, lengths: Lengths) -> np.ndarray:
-    """Ids of an input alone, as for generation: truncated to its own length; EOS for two sides.
+def build_question(
+    inputs: np.ndarray, answers: Sequence[np.ndarray], vocabulary: Vocabulary, lengths: Lengths
+) -> tuple[Example, ...]:
+    """Builds the examples of one question, one for each answer that it may have.
+
+    All have the same inputs: what training keeps of them beside the longest of the answers. So
+    options are compared after one and the same context, and a model that writes is asked as it was
+    trained. Where no answer is known, one empty answer stands for it.
 
     Args:
-        text: the rendered input.
+        inputs: ids, without EOS.
+        answers: ids of each answer, without EOS; at least one.
         vocabulary: the vocabulary.
         lengths: the row's lengths.
     """
-    ids = vocabulary.encode_batch([text])[0]
-    if lengths.two_sided:
-        return _truncated(ids, lengths.inputs - 1, vocabulary.eos_id)
-    return _truncated(ids, lengths.inputs, None)
+    asked = build_example(inputs, max(answers, key=len), vocabulary, lengths)
+    return tuple(
+        build_example(inputs, answer, vocabulary, lengths)._replace(
+            inputs=asked.inputs, inputs_truncated=asked.inputs_truncated
+        )
+        for answer in answers
+    )
 
 
 def _truncated(ids: np.ndarray, budget: int, eos: int | None) -> np.ndarray:

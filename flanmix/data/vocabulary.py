@@ -6,9 +6,9 @@
 
     byte.encode("hi") -> [107, 108];  byte.decode([107, 108, 1, 50]) -> "hi"
 
-`encode` adds neither BOS nor EOS. `decode` stops at the first EOS, drops padding, and never raises,
-whatever ids a model has made. Ids from `size` on (rows that only pad the embedding table to a
-multiple of 128) decode as unknown.
+`encode` adds neither BOS nor EOS. `decode` stops at the first EOS, drops the vocabulary's padding,
+shows what is unknown, and never raises, whatever ids a model has made. Ids from `size` on (rows
+that only pad the embedding table to a multiple of 128) decode as unknown.
 """
 
 import functools
@@ -36,8 +36,8 @@ class Vocabulary(Protocol):
         """Number of ids."""
 
     @property
-    def pad_id(self) -> int:
-        """Always 0."""
+    def pad_id(self) -> int | None:
+        """Id of padding, which `decode` drops; None where 0, which fills rows up, is a piece."""
 
     @property
     def eos_id(self) -> int:
@@ -49,7 +49,7 @@ class Vocabulary(Protocol):
 
     @property
     def bos_id(self) -> int | None:
-        """Id that begins a decoder's sequence, or None where 0 does (T5)."""
+        """Id that begins a decoder-only sequence, or None where 0 does, as for T5 always."""
 
     @property
     def padded_size(self) -> int:
@@ -94,7 +94,7 @@ class ByteVocabulary:
     """UTF-8 bytes, with the ids of `seqio.ByteVocabulary()`; holds every text."""
 
     size: int = _BYTES + _OFFSET
-    pad_id: int = 0
+    pad_id: int | None = 0
     eos_id: int = 1
     unk_id: int = 2
     bos_id: int | None = None
@@ -120,7 +120,7 @@ class ByteVocabulary:
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The character of a printable ASCII byte, else `<0x0A>` or the special id's name."""
-        special = {self.pad_id: "<pad>", self.eos_id: "</s>"}
+        special = {0: "<pad>", self.eos_id: "</s>"}
         return [special.get(int(number)) or self._piece(int(number)) for number in ids]
 
     def _piece(self, number: int) -> str:
@@ -160,7 +160,8 @@ class SentencePieceVocabulary:
             raise UserError(f"vocabulary '{path}' is no SentencePiece model, or is damaged")
         self._processor = processor
         self.size: int = processor.GetPieceSize()
-        self.pad_id = 0
+        # Without padding of its own the model may have any piece there, such as <unk>.
+        self.pad_id: int | None = processor.pad_id() if processor.pad_id() >= 0 else None
         self.eos_id: int = processor.eos_id()
         self.unk_id: int = processor.unk_id()
         self.bos_id: int | None = processor.bos_id() if processor.bos_id() >= 0 else None

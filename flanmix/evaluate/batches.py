@@ -9,12 +9,31 @@ Under a mesh that is set every host makes the same batch and places its own part
 come back replicated on every host.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import jax
 import numpy as np
 
+from flanmix.errors import UserError
 from flanmix.model.sharding import batch_sharding
+
+
+def check_ids(ids: Iterable[np.ndarray], vocab_size: int) -> None:
+    """Checks that a model has all ids: on the devices one beyond its own is read as another.
+
+    Args:
+        ids: arrays of ids.
+        vocab_size: how many a model has.
+
+    Raises:
+        UserError: one is beyond them.
+    """
+    highest = max((int(array.max()) for array in ids if array.size), default=-1)
+    if highest >= vocab_size:
+        raise UserError(
+            f"the vocabulary has an id {highest}, and the model's are 0 to {vocab_size - 1}: it is "
+            "not the vocabulary that the model was trained with"
+        )
 
 
 def fixed_batches(

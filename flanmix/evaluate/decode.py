@@ -5,7 +5,7 @@ A row is decoded until it gives EOS, and the batch until every row has:
     generate(model, [ids of "2 + 3 =", ids of "5 + 1 ="], ...)  ->  [ids of "5", ids of "6"]
 
 Prompts of unequal lengths share a batch, padded on the right; what a row gives does not depend on
-the rows beside it. Prompts go by length, and a batch has one of three widths, so that at most three
+the rows beside it. Prompts go by length, and a batch has one of four widths, so that at most four
 functions are compiled for a model.
 """
 
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from flanmix.evaluate.batches import fixed_batches, to_devices
+from flanmix.evaluate.batches import check_ids, fixed_batches, to_devices
 from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import constrain
 
@@ -110,29 +110,36 @@ def generate(
     batch_size: int,
     eos_id: int,
     bos_id: int | None = None,
+    longest: int | None = None,
 ) -> list[np.ndarray]:
     """Decodes any number of prompts.
 
     Args:
         model: a model with `prefill`, `decode_step` and `config.architecture`.
-        prompts: ids of each prompt, none longer than `max_length`.
-        max_length: longest prompt.
+        prompts: ids of each prompt, none longer than `longest`.
+        max_length: length that most prompts are within.
         max_new_tokens: most tokens of an answer, EOS included.
         batch_size: rows decoded together.
         eos_id: the token that ends an answer.
-        bos_id: the token that begins a decoder's row; None where that is 0.
+        bos_id: the token that begins a decoder-only row; None where that is 0.
+        longest: longest prompt that there may be; None for `max_length`.
 
     Returns:
         The new ids of each prompt, in the prompts' order; EOS ends them, unless they reached
         `max_new_tokens` first.
+
+    Raises:
+        UserError: an id is beyond the model's.
     """
+    check_ids(prompts, model.config.vocab_size)
     architecture = model.config.architecture
     first = 0 if architecture == "encoder_decoder" else 1
+    widths = (max_length // 4, max_length // 2, max_length, longest or max_length)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        width = _width(len(prompts[chosen[-1]]), max_length) + first
+        width = next(width for width in widths if width >= len(prompts[chosen[-1]])) + first
         rows = prompt_rows([prompts[i] for i in chosen], width, architecture, bos_id)
         live = {"live": np.ones(len(chosen), bool)}
         (batch,) = (to_devices(part) for part in fixed_batches({**rows, **live}, batch_size))
@@ -144,8 +151,3 @@ def generate(
             ended = np.flatnonzero(tokens[row] == eos_id)
             answers[i] = tokens[row, : ended[0] + 1 if len(ended) else None]
     return answers
-
-
-def _width(longest: int, max_length: int) -> int:
-    """The smallest of a quarter, a half and all of `max_length` that holds the longest."""
-    return next(w for w in (max_length // 4, max_length // 2, max_length) if w >= longest)

@@ -7,31 +7,30 @@
 
 Every template that is not inverted is scored by itself, on the same records, without exemplars.
 Classification is by rank: the likeliest option is the answer (`accuracy` by summed log-likelihoods,
-`accuracy_normalized` by their mean over tokens). Generation is greedy. A task that several groups
-name is computed once, in the union of their templates.
+`accuracy_normalized` by their mean over tokens). Options that are the same tokens are no answer: a
+question whose right option can't be told from a wrong one counts as wrong, and a template that has
+no other question has no score. Generation is greedy. A task that several groups name is computed
+once, in the union of their templates.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from flanmix.data.randomness import fold
-from flanmix.data.render import TextExample, eligible_templates, render
 from flanmix.data.store.reader import RecordReader
 from flanmix.data.store.store import Store
 from flanmix.errors import UserError
 from flanmix.evaluate import metrics
+from flanmix.evaluate.asking import Answered, ask
 from flanmix.evaluate.baselines import copies, majority
 from flanmix.evaluate.predictor import Predictor
 from flanmix.evaluate.scores import Best, Figures, Sample, Scores, Seen, TaskScores
 from flanmix.registry.mixture import Mixture
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
-
-_CHUNK = 1024  # pairs that are rendered and computed at a time, and then reported
 
 # callback(task, answered): the task's name, and its questions answered since the last call.
 Progress = Callable[[str, int], None]
@@ -71,18 +70,8 @@ class EvalTask:
             raise ValueError(f"limit is {self.limit}: at least 1, or None for all")
 
 
-class _Answered(NamedTuple):
-    """Pairs with the answers that came, in order, and how many inputs were truncated."""
-
-    records: list[Record]
-    pairs: list[TextExample]
-    texts: list[str]
-    normalized: list[str]
-    truncated: int
-
-
 # Asks a task's question for given records in given templates.
-_Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, _Answered]]
+_Ask = Callable[[Sequence[Record], Sequence[int]], dict[int, Answered]]
 
 
 def eval_tasks(
@@ -171,8 +160,8 @@ def evaluate(
             missing.append(name)
             continue
         progress(name, 0)
-        ask = partial(_ask, predictor, task.spec, report=partial(progress, name))
-        scored[name], kept = _score_task(ask, task, store, selection, num_samples)
+        put = partial(ask, predictor, task.spec, report=partial(progress, name))
+        scored[name], kept = _score_task(put, task, store, selection, num_samples)
         samples += kept
         for group, templates in task.groups.items():
             groups.setdefault(group, {})[name] = templates
@@ -196,12 +185,13 @@ def _selects(task: EvalTask, store: Store, selection: int) -> Iterator[tuple[str
 
 
 def _score_task(
-    ask: _Ask, task: EvalTask, store: Store, selection: int, num_samples: int
+    put: _Ask, task: EvalTask, store: Store, selection: int, num_samples: int
 ) -> tuple[TaskScores, list[Sample]]:
     """Scores one task in all of its templates; also returns samples."""
     spec = task.spec
     records = _records(store, task, task.split, task.limit)
-    answered = ask(records, task.templates)
+    answered = put(records, task.templates)
+    replies = [reply for answers in answered.values() for reply in answers.replies]
     scores = TaskScores(
         task=spec.name,
         cluster=spec.cluster,
@@ -210,16 +200,21 @@ def _score_task(
         seen=task.seen,
         examples=len(records),
         primary=metrics.primary_key(spec.metrics) or ("accuracy" if spec.has_options else ""),
-        templates={i: _figures(spec, answers) for i, answers in answered.items()},
+        templates={i: _figures(spec, a) for i, a in answered.items() if a.answerable},
         baseline=_baseline(spec, records),
-        trimmed=100.0
-        * sum(answers.truncated for answers in answered.values())
-        / sum(len(answers.pairs) for answers in answered.values()),
+        trimmed=_percent(reply.truncated for reply in replies),
+        targets_trimmed=_percent(reply.targets_truncated for reply in replies),
+        equal_options=_percent(reply.equal for reply in replies),
+        unanswerable=_percent(reply.unanswerable for reply in replies),
     )
     for split, limit in _selects(task, store, selection):
-        best = _best(ask, scores, spec, _records(store, task, split, limit))
+        best = _best(put, scores, spec, _records(store, task, split, limit))
         scores = replace(scores, best=best)
     return scores, list(_samples(answered, num_samples))
+
+
+def _percent(flags: Iterable[bool]) -> float:
+    return 100.0 * float(np.mean([*flags]))
 
 
 def _records(store: Store, task: EvalTask, split: str, limit: int | None) -> list[Record]:
@@ -234,58 +229,7 @@ def _records(store: Store, task: EvalTask, split: str, limit: int | None) -> lis
     return reader.__getitems__(sorted(rng.permutation(count)[:limit].tolist()))
 
 
-def _ask(
-    predictor: Predictor,
-    spec: TaskSpec,
-    records: Sequence[Record],
-    templates: Sequence[int],
-    *,
-    report: Callable[[int], None],
-) -> dict[int, _Answered]:
-    """Asks for every record in every template that fits it; answers by template."""
-    answered = {number: _Answered([], [], [], [], 0) for number in templates}
-    questions = [
-        (number, record)
-        for number in templates
-        for record in records
-        if eligible_templates(spec, record, (number,))
-    ]
-    for start in range(0, len(questions), _CHUNK):
-        chunk = questions[start : start + _CHUNK]
-        pairs = [render(spec, record, number) for number, record in chunk]
-        answers = _answers(predictor, spec, [record for _, record in chunk], pairs)
-        for (number, record), pair, answer in zip(chunk, pairs, answers, strict=True):
-            text, normalized, truncated = answer
-            so_far = answered[number]
-            so_far.records.append(record)
-            so_far.pairs.append(pair)
-            so_far.texts.append(text)
-            so_far.normalized.append(normalized)
-            answered[number] = so_far._replace(truncated=so_far.truncated + truncated)
-        report(len(chunk))
-    for number in templates:
-        if not answered[number].pairs:
-            raise UserError(
-                f"task '{spec.name}': template {number} fits none of its records: the optional "
-                "field that it uses is always empty"
-            )
-    return answered
-
-
-def _answers(
-    predictor: Predictor, spec: TaskSpec, records: Sequence[Record], pairs: Sequence[TextExample]
-) -> Iterator[tuple[str, str, bool]]:
-    """For each pair the answer, the answer by mean log-likelihood, and whether it was truncated."""
-    if spec.has_options:
-        for record, choice in zip(records, predictor.rank(pairs), strict=True):
-            options = record.options
-            yield options[choice.option], options[choice.normalized], choice.truncated
-    else:
-        for answer in predictor.generate(pairs):
-            yield answer.text, answer.text, answer.truncated
-
-
-def _figures(spec: TaskSpec, answers: _Answered) -> Figures:
+def _figures(spec: TaskSpec, answers: Answered) -> Figures:
     """All figures of one template; those of the accuracy always, where there are options."""
     if not spec.has_options:
         references = [pair.references for pair in answers.pairs]
@@ -293,7 +237,7 @@ def _figures(spec: TaskSpec, answers: _Answered) -> Figures:
     references = [record.answers for record in answers.records]
     names = [*spec.metrics, *({"accuracy"} - set(spec.metrics))]
     figures = metrics.score(names, references, answers.texts, spec.options)
-    mean = metrics.accuracy(references, answers.normalized)["accuracy"]
+    mean = metrics.accuracy(references, [reply.normalized for reply in answers.replies])["accuracy"]
     return {**figures, "accuracy_normalized": mean}
 
 
@@ -310,23 +254,29 @@ def _baseline(spec: TaskSpec, records: Sequence[Record]) -> Figures:
     return max(every, key=lambda figures: figures.get(key, 0.0), default={})
 
 
-def _best(ask: _Ask, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]) -> Best | None:
+def _best(put: _Ask, scores: TaskScores, spec: TaskSpec, records: Sequence[Record]) -> Best | None:
     """The template with the greatest primary figure on validation records; the first of equals."""
-    if not scores.primary:
+    if not scores.primary or not scores.templates:
         return None
-    answered = ask(records, tuple(scores.templates))
-    values = {i: _figures(spec, answers)[scores.primary] for i, answers in answered.items()}
+    answered = put(records, tuple(scores.templates))
+    values = {
+        number: _figures(spec, answers)[scores.primary]
+        for number, answers in answered.items()
+        if answers.answerable
+    }
+    if not values:
+        return None
     chosen = min(values, key=lambda number: (-values[number], number))
     return Best(chosen, values[chosen], scores.templates[chosen])
 
 
-def _samples(answered: Mapping[int, _Answered], count: int) -> Iterator[Sample]:
+def _samples(answered: Mapping[int, Answered], count: int) -> Iterator[Sample]:
     """Some questions, each of another template and another record as far as there are."""
     templates = list(answered)
     for number in range(count):
         answers = answered[templates[number % len(templates)]]
         if number < len(answers.pairs):
             pair, record = answers.pairs[number], answers.records[number]
-            output = answers.texts[number]
+            output = answers.replies[number].text
             right = output in (record.answers if record.options else pair.references)
             yield Sample(pair.task, pair.template, pair.inputs, pair.targets, output, right)

@@ -19,12 +19,14 @@ median of a thousand random resamplings' means and changes from call to call; ou
 they scatter around.
 """
 
+import functools
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -220,10 +222,23 @@ def trivia_qa(references: References, predictions: Predictions) -> Figures:
 @metric(primary="rougeLsum", t5="rouge")
 def rouge(references: References, predictions: Predictions) -> Figures:
     """ROUGE-1, ROUGE-2 and summary-level ROUGE-L F-measures, the best reference by each type."""
+    return _rouge(references, predictions, tokenizer=None)
+
+
+@metric(primary="rougeLsum")
+def rouge_unicode(references: References, predictions: Predictions) -> Figures:
+    """ROUGE over the words of any writing, which `rouge` takes from a to z and digits alone.
+
+    Chinese, Japanese and other writing without spaces counts by the character.
+    """
+    return _rouge(references, predictions, tokenizer=_UnicodeWords())
+
+
+def _rouge(references: References, predictions: Predictions, tokenizer: Any) -> Figures:
     from rouge_score.rouge_scorer import RougeScorer
 
     types = ("rouge1", "rouge2", "rougeLsum")
-    scorer = RougeScorer(rouge_types=types)
+    scorer = RougeScorer(rouge_types=types, tokenizer=tokenizer)
 
     def sentences(text: str) -> str:
         return text.replace(" . ", " .\n")  # ROUGE-Lsum works line by line
@@ -233,6 +248,27 @@ def rouge(references: References, predictions: Predictions) -> Figures:
         for reference, prediction in zip(references, predictions, strict=True)
     ]
     return {t: 100.0 * float(np.mean([score[t].fmeasure for score in scores])) for t in types}
+
+
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+
+
+class _UnicodeWords:
+    """Splits a text into words of letters, marks and digits, as rouge_score asks."""
+
+    def tokenize(self, text: str) -> list[str]:
+        text = unicodedata.normalize("NFKC", text).casefold()
+        return "".join(map(_spaced, text)).split()
+
+
+@functools.cache
+def _spaced(character: str) -> str:
+    """A character of a word, one that is a word by itself between spaces, or a space."""
+    kind = unicodedata.category(character)
+    if kind[0] not in "LMN":
+        return " "
+    alone = kind == "Lo" and unicodedata.name(character, "").startswith(_UNSPACED)
+    return f" {character} " if alone else character
 
 
 @metric(primary="bleu", t5="bleu")

@@ -27,17 +27,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from flanmix.data.packing import Features, pack_row
+from flanmix.data.packing import DECODER_START, Features, pack_row
 from flanmix.data.tokens import Example, Lengths
-from flanmix.evaluate.batches import fixed_batches, to_devices
+from flanmix.evaluate.batches import check_ids, fixed_batches, to_devices
 from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import constrain
 
 _OPEN_ROWS = 16  # rows that may still take a question while packing
 _UNREAD = ("decoder_task_ids", "decoder_loss_weights", "row_stats")  # training's alone
 
-# A question as training would tokenize it: an example for each option. For encoder-decoder the
-# inputs are the same in all of them.
+# A question as training would tokenize it: an example for each option, the inputs the same in all
+# (flanmix/data/tokens.py: build_question).
 Question = tuple[Example, ...]
 
 
@@ -63,8 +63,8 @@ class OptionScores(NamedTuple):
         return int(np.argmax(self.sums / self.lengths))
 
 
-class Span(NamedTuple):
-    """Where an option's targets lie."""
+class OptionTokens(NamedTuple):
+    """Where the tokens of an option lie among the rows."""
 
     question: int
     option: int
@@ -109,20 +109,27 @@ def rank(
         questions: what to score.
         lengths: of the rows; the questions are within them.
         batch_size: rows scored together.
-        bos_id: the token that begins a segment of the decoder; None where that is 0.
+        bos_id: the token that begins a decoder-only segment; None where that is 0.
 
     Returns:
         The scores in the questions' order; they do not depend on the batch size.
+
+    Raises:
+        UserError: an id is beyond the model's.
     """
     if not questions:
         return []
+    check_ids(
+        (ids for question in questions for option in question for ids in option[:2]),
+        model.config.vocab_size,
+    )
     build = _two_sided_row if lengths.two_sided else _one_sided_row
-    spans: list[Span] = []
+    places: list[OptionTokens] = []
     built = []
     for number, row in enumerate(_pack(questions, lengths)):
         features, placed = build(questions, row, number, lengths, bos_id)
         built.append({name: features[name] for name in features if name not in _UNREAD})
-        spans += placed
+        places += placed
     rows = {name: np.stack([features[name] for features in built]) for name in built[0]}
     scored = [
         np.asarray(target_log_likelihoods(model, to_devices(batch)))
@@ -130,8 +137,9 @@ def rank(
     ]
     likelihood = np.concatenate(scored).astype(np.float64)
     sums = [np.zeros(len(question)) for question in questions]
-    for span in spans:
-        sums[span.question][span.option] = likelihood[span.row, span.start : span.stop].sum()
+    for place in places:
+        tokens = likelihood[place.row, place.start : place.stop]
+        sums[place.question][place.option] = tokens.sum()
     return [
         OptionScores(total, np.array([len(option.targets) for option in question]))
         for total, question in zip(sums, questions, strict=True)
@@ -181,34 +189,38 @@ def _fits(size: tuple[int, int], left: tuple[int, int]) -> bool:
 
 def _one_sided_row(
     questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, bos_id: int | None
-) -> tuple[Features, list[Span]]:
+) -> tuple[Features, list[OptionTokens]]:
     """Builds a decoder-only row: training's own, a segment an option."""
     examples = [questions[question][option] for question, (option,) in row.entries]
-    spans, stop = [], 0
+    places, stop = [], 0
     for (question, (option,)), example in zip(row.entries, examples, strict=True):
         start = stop + len(example.inputs)
         stop = start + len(example.targets)
-        spans.append(Span(question, option, number, start, stop))
-    return pack_row(examples, lengths, bos_id), spans
+        places.append(OptionTokens(question, option, number, start, stop))
+    return pack_row(examples, lengths, bos_id), places
 
 
 def _two_sided_row(
     questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, bos_id: int | None
-) -> tuple[Features, list[Span]]:
+) -> tuple[Features, list[OptionTokens]]:
     """Builds an encoder-decoder row: training's own, its decoder segments divided into options."""
-    examples, spans = [], []
+    examples, places = [], []
     for question, run in row.entries:
         options = [questions[question][option] for option in run]
         targets = np.concatenate([option.targets for option in options])
         weights = np.concatenate([option.weights for option in options])
         examples.append(options[0]._replace(targets=targets, weights=weights))
         for option, example in zip(run, options, strict=True):
-            start = spans[-1].stop if spans else 0
-            spans.append(Span(question, option, number, start, start + len(example.targets)))
+            start = places[-1].stop if places else 0
+            places.append(
+                OptionTokens(question, option, number, start, start + len(example.targets))
+            )
     features = pack_row(examples, lengths, bos_id)
     features["decoder_source_ids"] = features["decoder_segment_ids"].copy()
-    for segment, span in enumerate(spans, start=1):
-        features["decoder_segment_ids"][span.start : span.stop] = segment
-        features["decoder_positions"][span.start : span.stop] = np.arange(span.stop - span.start)
-        features["decoder_input_tokens"][span.start] = bos_id or 0
-    return features, spans
+    for segment, place in enumerate(places, start=1):
+        features["decoder_segment_ids"][place.start : place.stop] = segment
+        features["decoder_positions"][place.start : place.stop] = np.arange(
+            place.stop - place.start
+        )
+        features["decoder_input_tokens"][place.start] = DECODER_START
+    return features, places

@@ -41,6 +41,7 @@ from flanmix.learn.integrity import (
 from flanmix.learn.step import TrainState
 from flanmix.model.api import MODELS, Compute, LanguageModel, ModelConfig
 from flanmix.model.params import merge, part_of, split, union, upgraded_path
+from flanmix.registry.paths import check_local
 
 PyTree = Any
 Run = Mapping[str, Any]
@@ -104,13 +105,15 @@ def open_checkpoint(
         params: the same of parameters; left out, they are those of the recorded model.
         fill: makes the parameters that the checkpoint lacks; those that it has and `params` lacks
             are then left out. Without it, either is an error.
-        model_of: the model's configuration of a run record, where the recorded one is not used.
+        model_of: the model's configuration of a run record, where the recorded one is not used; for
+            what an error says, also where `state` or `params` are given.
         upgrade: completes the run record of an older form.
         compute: says the type of the parameters, where `params` does not.
 
     Raises:
         UserError: there is no checkpoint, none is complete, or it is of another model.
     """
+    check_local(source, "the checkpoint")
     source = Path(source).expanduser().absolute()
     candidates = _checkpoints_in(source)
     wanted = _Wanted(state, params, fill, model_of or recorded_model, upgrade, compute or Compute())
@@ -194,6 +197,17 @@ class _Wanted:
             return self.params
         return split(_abstract(self.model_of(run), self.compute))[1]
 
+    def differences(self, run: Run) -> str:
+        """Says which fields of the model differ from the recorded one's and may decide shapes."""
+        if "model" not in run:
+            return ""
+        there, here = run["model"], describe_model(self.model_of(run))
+        if there["kind"] != here["kind"]:
+            return f"the model is {there['kind']} there and {here['kind']} here; "
+        names = [name for name in here if name in there and there[name] != here[name]]
+        shaping = [name for name in names if not isinstance(here[name], float)]  # no dropout
+        return "".join(f"{n} is {there[n]} there and {here[n]} here; " for n in shaping)
+
 
 def _abstract(config: ModelConfig, compute: Compute) -> LanguageModel:
     return jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(0))
@@ -209,9 +223,9 @@ def _checkpoints_in(source: Path) -> list[Path]:
 def _open(folder: Path, wanted: _Wanted) -> OpenCheckpoint:
     body = read_document(folder)
     if wanted.state is not None:
-        _check_state(folder, body, wanted.state)
+        _check_state(folder, body, wanted)
     run = body["run"] if wanted.upgrade is None else wanted.upgrade(body["run"])
-    params, missing = _read_params(folder, body, wanted.abstract_params(run), wanted.fill)
+    params, missing = _read_params(folder, body, run, wanted)
     position = body["position"]
     opened = OpenCheckpoint(
         folder=folder,
@@ -226,7 +240,7 @@ def _open(folder: Path, wanted: _Wanted) -> OpenCheckpoint:
     return replace(opened, state=_read_state(folder, body, wanted.state, params))
 
 
-def _check_state(folder: Path, body: Mapping[str, Any], abstract: TrainState) -> None:
+def _check_state(folder: Path, body: Mapping[str, Any], wanted: _Wanted) -> None:
     """Checks that a training state can be restored from a checkpoint.
 
     Raises:
@@ -237,8 +251,11 @@ def _check_state(folder: Path, body: Mapping[str, Any], abstract: TrainState) ->
             f"{folder} was written by an older flanmix, whose optimizer's state is of another "
             "form: choose another RUN_DIR, with INITIALIZE_FROM to begin with its parameters"
         )
+    abstract, run = wanted.state, body["run"]
+    assert abstract is not None
     parts = {"params": union(abstract.params, abstract.frozen), "optimizer": abstract.opt_state}
-    check_same(body["arrays"], describe_arrays(parts, checksums=False), folder)
+    here = describe_arrays(parts, checksums=False)
+    check_same(body["arrays"], here, folder, lambda: wanted.differences(run))
 
 
 def _read_state(
@@ -257,9 +274,9 @@ def _read_state(
 
 
 def _read_params(
-    folder: Path, body: Mapping[str, Any], abstract: PyTree, fill: Callable[[], PyTree] | None
+    folder: Path, body: Mapping[str, Any], run: Run, asked: _Wanted
 ) -> tuple[PyTree, tuple[str, ...]]:
-    ocp = orbax()
+    ocp, abstract, fill = orbax(), asked.abstract_params(run), asked.fill
     # Path now -> path in the file, which in the first format had other names.
     names = {_new_path(path, body): path for path in _paths(body)}
     saved = {path: body["arrays"][_PARAMS + old] for path, old in names.items()}
@@ -268,7 +285,7 @@ def _read_params(
     shared = {path for path in wanted if path in saved}
     checked = shared if fill else {*saved, *wanted}
     there, here = ({p: side[p] for p in checked if p in side} for side in (saved, wanted))
-    check_same(_as_wanted(there, here), here, folder)
+    check_same(_as_wanted(there, here), here, folder, lambda: asked.differences(run))
     target = _nested({names[path]: _as_saved(leaves[path], saved[path]) for path in shared})
     restore = ocp.args.PyTreeRestore(
         item=target,

@@ -6,16 +6,20 @@
       100/run/         JSON: step, data position, run record (configuration, model, tasks);
                        shape, type and checksum of every array
 
-    with CheckpointWriter(directory, keep_last=3, keep_best=1) as writer:
-        writer.save(state, step=100, position=position, run={...}, score=61.5)
+    with CheckpointWriter(directory, keep_last=3, keep_best=1, score_of=scores.get) as writer:
+        writer.save(state, step=100, position=position, run={...})
+
+A score comes after its checkpoint: a step is saved before it is evaluated. So which checkpoints are
+the best ones is asked when the next one is saved and older ones go.
 
 `save` returns when the arrays are copied and writes asynchronously; a checkpoint appears complete
 or not at all. `flanmix.learn.checkpoint` reads them. The checksum is a sum of the array's bits
 modulo 2^32, so that it is the same on any mesh.
 """
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +44,25 @@ PyTree = Any
 class CheckpointWriter:
     """Writes the checkpoints of one run; Orbax is imported when the first one is written."""
 
-    def __init__(self, directory: Path, *, keep_last: int = 3, keep_best: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep_last: int = 3,
+        keep_best: int = 0,
+        score_of: Callable[[int], float | None] = lambda step: None,
+    ) -> None:
+        """Names the folder, and what stays in it.
+
+        Args:
+            directory: where the checkpoints go.
+            keep_last: newest checkpoints that stay.
+            keep_best: checkpoints with the best scores that stay as well.
+            score_of: the score of a step, as far as it is known; None if it is not.
+        """
         self.directory = Path(directory).absolute()
-        self._keep = keep_last, keep_best
+        self._keep_last = keep_last
+        self._best = _Best(keep_best, score_of)
         self._manager = None
         self._saving: int | None = None
 
@@ -59,9 +79,8 @@ class CheckpointWriter:
         step: int,
         position: np.ndarray,
         run: Mapping[str, Any],
-        score: float | None = None,
     ) -> None:
-        """Starts to save; `score` decides which checkpoints are the best ones to keep.
+        """Starts to save; older checkpoints that are neither new nor good enough go.
 
         Raises:
             UserError: this save or the one before it failed (a full disk); older ones are complete.
@@ -82,7 +101,6 @@ class CheckpointWriter:
                     optimizer=ocp.args.StandardSave(state.opt_state),
                     run=ocp.args.JsonSave(body),
                 ),
-                metrics=None if score is None else {"score": score},
                 force=True,
             )
         except (OSError, ValueError, RuntimeError) as error:
@@ -112,20 +130,13 @@ class CheckpointWriter:
 
         if self._manager is None:
             ocp = orbax()
-            last, best = self._keep
-            policies: list[Any] = [managers.LatestN(last)]
-            if best:
-                by_score = managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["score"],
-                    n=best,
-                    keep_checkpoints_without_metrics=False,
-                )
-                policies.append(by_score)
             self._manager = ocp.CheckpointManager(
                 self.directory,
                 item_names=("params", "optimizer", "run"),
                 options=ocp.CheckpointManagerOptions(
-                    preservation_policy=managers.AnyPreservationPolicy(policies),
+                    preservation_policy=managers.AnyPreservationPolicy(
+                        [managers.LatestN(self._keep_last), self._best]
+                    ),
                     cleanup_tmp_directories=True,
                 ),
             )
@@ -133,7 +144,9 @@ class CheckpointWriter:
 
     def _failed(self, error: Exception) -> UserError:
         """Clears what the failed save left, so that its space is free again."""
-        self._manager = None
+        # Its threads may still be writing: only once they have ended does what is removed stay so.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            self.close()
         if jax.process_index() == 0:
             for left in self.directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -143,6 +156,21 @@ class CheckpointWriter:
             f"the checkpoint of step {self._saving} could not be saved in {self.directory} "
             f"({reason_of(error)}); {kept}: make room and run the same command again"
         )
+
+
+class _Best:
+    """Orbax's policy of what stays: the checkpoints of the best scores that are known by now."""
+
+    def __init__(self, count: int, score_of: Callable[[int], float | None]) -> None:
+        self._count = count
+        self._score_of = score_of
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Returns for each checkpoint whether it stays; of equal ones, the later."""
+        scores = {info.step: self._score_of(info.step) for info in checkpoints}
+        ranked = sorted((s, step) for step, s in scores.items() if s is not None)
+        best = {step for _, step in ranked[max(0, len(ranked) - self._count) :]}
+        return [info.step in best for info in checkpoints]
 
 
 def save_params(folder: Path, params: PyTree, run: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,16 @@ def saved_steps(directory: Path) -> list[int]:
     return sorted((int(p.name) for p in directory.iterdir() if p.name.isdecimal()), reverse=True)
 
 
-def check_same(saved: Mapping[str, list], wanted: Mapping[str, list], folder: Path) -> None:
+def check_same(
+    saved: Mapping[str, list], wanted: Mapping[str, list], folder: Path, fields: Callable[[], str]
+) -> None:
     """Compares types and shapes of arrays by path.
+
+    Args:
+        saved: the arrays of a checkpoint.
+        wanted: the arrays to be read.
+        folder: the checkpoint.
+        fields: says, if they differ, in which of its fields the model does, with a `; ` behind.
 
     Raises:
         UserError: they differ; names the first that does.
@@ -85,11 +93,23 @@ def check_same(saved: Mapping[str, list], wanted: Mapping[str, list], folder: Pa
     for path in sorted({*saved, *wanted}, key=lambda path: (path.startswith("optimizer"), path)):
         there, here = (side[path][:2] if path in side else None for side in (saved, wanted))
         if there != here:
+            what = "optimizer" if path.startswith("optimizer") else "model"
             raise UserError(
-                f"the checkpoint {folder} is of another model or optimizer: {path} is "
+                f"the checkpoint {folder} is of another {what}: {fields()}{path} is "
                 f"{_described(there)} there and {_described(here)} here; "
-                "choose another RUN_DIR, or start from it with INITIALIZE_FROM"
+                f"{_way_out(path, there, here)}"
             )
+
+
+def _way_out(path: str, there: list | None, here: list | None) -> str:
+    if path.startswith("optimizer"):
+        return "choose another RUN_DIR, with INITIALIZE_FROM to begin with its parameters"
+    if there is None or here is None:
+        return (
+            "give the model the fields that it had, or start from it in another RUN_DIR with "
+            "INITIALIZE_FROM and ALLOW_MISSING=True, which drops or makes new what one side lacks"
+        )
+    return "give the model the fields that it had"
 
 
 def _described(array: list | None) -> str:

@@ -38,6 +38,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from flanmix.fields import by_macro, check_interval, check_range, check_types
 from flanmix.learn.sums import Sums, TaskSums, TokenLosses, task_sums
 from flanmix.model.api import LanguageModel
 from flanmix.plugins import Registry
@@ -89,15 +90,12 @@ class CrossEntropy:
     """
 
     z_loss: float = 0.0
-    label_smoothing: float = 0.0
+    label_smoothing: float = by_macro("LABEL_SMOOTHING", default=0.0)
 
     def __post_init__(self) -> None:
-        if self.z_loss < 0:
-            raise ValueError(f"CrossEntropy.z_loss is {self.z_loss}: must not be negative")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"CrossEntropy.label_smoothing is {self.label_smoothing}: must be in [0, 1)"
-            )
+        check_types(self)
+        check_range(self, 0, "z_loss")
+        check_interval(self, "[0, 1)", "label_smoothing")
 
     def __call__(
         self,
@@ -131,5 +129,7 @@ def token_losses(
         entropy = -(on * math.log(on) + (vocabulary - 1) * off * math.log(off))
         others_BT = jnp.sum(logits_BTV, axis=-1) - target_BT
         cross_entropy_BT = log_z_BT - on * target_BT - off * others_BT - entropy
-    correct_BT = target_BT >= jnp.max(jax.lax.stop_gradient(logits_BTV), axis=-1)
+    # The target alone is as high as the target: a tie is not told apart, and so not right.
+    as_high_BT = jnp.sum(logits_BTV >= target_BT[..., None], axis=-1)
+    correct_BT = as_high_BT == 1
     return TokenLosses(cross_entropy_BT, config.z_loss * jnp.square(log_z_BT), correct_BT)

@@ -23,6 +23,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from flanmix.fields import by_macro, check_interval, check_range, check_types
+
 PyTree = Any
 
 REST = "rest"  # the group of what is not stacked
@@ -46,7 +48,13 @@ class Adafactor:
     clip_update: float = 1.0
     min_dim_size_to_factor: int = 128
     scale_by_parameter: bool = True
-    clip_norm: float | None = None
+    clip_norm: float | None = by_macro("CLIP_NORM", default=None)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_interval(self, "(0, 1]", "decay_rate")
+        check_interval(self, "(0, inf)", "clip_update", "clip_norm")
+        check_range(self, 1, "min_dim_size_to_factor")
 
     def build(self, declared: PyTree) -> optax.GradientTransformation:
         """Returns the transformation.
@@ -80,8 +88,14 @@ class AdamW:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
-    weight_decay: float = 0.01
-    clip_norm: float | None = 1.0
+    weight_decay: float = by_macro("WEIGHT_DECAY", default=0.01)
+    clip_norm: float | None = by_macro("CLIP_NORM", default=1.0)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_interval(self, "[0, 1)", "b1", "b2")
+        check_interval(self, "(0, inf)", "eps", "clip_norm")
+        check_range(self, 0, "weight_decay")
 
     def build(self, declared: PyTree) -> optax.GradientTransformation:
         """Returns the transformation.

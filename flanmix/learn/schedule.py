@@ -17,27 +17,33 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from flanmix.fields import by_macro, check_choice, check_range, check_types
+
 KINDS = ("constant", "rsqrt", "linear", "cosine")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate schedule; see the module for the kinds."""
+    """A learning rate schedule; see the module for the kinds.
+
+    Attributes:
+        kind: constant, rsqrt, linear or cosine.
+        rate: the peak; of rsqrt, the numerator.
+        warmup: steps in which the rate rises to the peak; of rsqrt, in which it stays.
+        steps: where linear and cosine reach `final`.
+        final: the last rate of linear and cosine.
+    """
 
     kind: str = "constant"
-    rate: float = 1e-3
-    warmup: int = 0
-    steps: int | None = None  # where linear and cosine reach `final`
+    rate: float = by_macro("LEARNING_RATE", default=1e-3)
+    warmup: int = by_macro("WARMUP", default=0)
+    steps: int | None = None
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"Schedule.kind is {self.kind!r}: must be one of {', '.join(KINDS)}")
-        if self.rate < 0 or self.final < 0 or self.warmup < 0:
-            raise ValueError(
-                f"Schedule.rate, final and warmup are {self.rate}, {self.final} and {self.warmup}: "
-                "must not be negative"
-            )
+        check_types(self)
+        check_choice(self, "kind", KINDS)
+        check_range(self, 0, "rate", "final", "warmup", "steps")
         if self.kind in ("linear", "cosine") and (self.steps is None or self.steps <= self.warmup):
             raise ValueError(
                 f"Schedule.steps is {self.steps}: {self.kind} needs more steps than its warmup "

@@ -46,7 +46,7 @@ class TokenLosses(NamedTuple):
 
     cross_entropy_BT: Float[Array, "B T"]
     z_loss_BT: Float[Array, "B T"]
-    correct_BT: Bool[Array, "B T"]  # no token has a higher logit than the target
+    correct_BT: Bool[Array, "B T"]  # the target has a higher logit than every other token
 
 
 @jax.tree_util.register_dataclass
@@ -58,7 +58,7 @@ class TaskSums:
     z_loss_K: Float[Array, " K"]
     weight_K: Float[Array, " K"]
     tokens_K: Int[Array, " K"]  # positions whose weight is not 0
-    correct_K: Int[Array, " K"]  # of those, where no token has a higher logit than the target
+    correct_K: Int[Array, " K"]  # of those, where the target's logit is the highest, alone
 
     @property
     def weight(self) -> Float[Array, ""]:

@@ -17,7 +17,7 @@ One is added by a file and a registration, also from outside the package; gin th
 
 # B batch, T decoder positions, D model width, V vocabulary.
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from flanmix.fields import by_macro, check_choice, check_types
 from flanmix.model.cpu_kernels import CPU
 from flanmix.model.kernels import PLAIN, Kernels
 from flanmix.model.scan import REMAT
@@ -42,39 +43,6 @@ KERNELS: dict[str, Kernels] = {"plain": PLAIN, "cpu": CPU}
 AUTO = "auto"
 
 
-def check_choice(config: Any, field: str, known: Collection[str]) -> None:
-    """Checks a field that names something.
-
-    Raises:
-        ValueError: it is unknown; says the field and the value.
-    """
-    value = getattr(config, field)
-    if value not in known:
-        names = ", ".join(repr(name) for name in known)
-        raise ValueError(f"{type(config).__name__}.{field} is {value!r}: must be one of {names}")
-
-
-def check_sizes(config: Any, *positive: str) -> None:
-    """Checks sizes, and the dropout rate.
-
-    Args:
-        config: a model's configuration.
-        *positive: its fields that must be whole numbers from 1.
-
-    Raises:
-        ValueError: says the field and the value.
-    """
-    kind = type(config).__name__
-    for field in positive:
-        value = getattr(config, field)
-        if not isinstance(value, int):
-            raise ValueError(f"{kind}.{field} is {value!r}: must be a whole number")
-        if value < 1:
-            raise ValueError(f"{kind}.{field} is {value}: must be at least 1")
-    if not 0.0 <= config.dropout_rate < 1.0:
-        raise ValueError(f"{kind}.dropout_rate is {config.dropout_rate}: must be in [0, 1)")
-
-
 @dataclass(frozen=True)
 class Compute:
     """How a model computes, whatever model it is; a hardware file says it once.
@@ -88,12 +56,13 @@ class Compute:
             has one, else "plain".
     """
 
-    dtype: str = "float32"
+    dtype: str = by_macro("DTYPE", default="float32")
     param_dtype: str = "float32"
-    remat: str = "none"
+    remat: str = by_macro("REMAT", default="none")
     kernels: str = AUTO
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_choice(self, "dtype", DTYPES)
         check_choice(self, "param_dtype", DTYPES)
         check_choice(self, "remat", REMAT)

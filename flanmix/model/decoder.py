@@ -27,22 +27,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from flanmix.model.api import (
-    DEFAULT_COMPUTE,
-    Architecture,
-    Batch,
-    Compute,
-    check_choice,
-    check_sizes,
-    register_model,
-)
+from flanmix.fields import by_macro, check_choice, check_interval, check_range, check_types
+from flanmix.model.api import DEFAULT_COMPUTE, Architecture, Batch, Compute, register_model
 from flanmix.model.attention import attend, causal, filled, projections, same_segment
 from flanmix.model.dropout import Site, dropout, fold
 from flanmix.model.embedding import Embedding
 from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
 from flanmix.model.mlp import MLP, MLPS
 from flanmix.model.norm import RMSNorm
-from flanmix.model.positions import RelativeBias, rope
+from flanmix.model.positions import RelativeBias, check_buckets, rope
 from flanmix.model.scan import scan_layers
 from flanmix.model.sharding import constrain
 
@@ -85,12 +78,15 @@ class DecoderConfig:
     max_distance: int = 128
     tied_head: bool = False
     prefix: bool = False
-    dropout_rate: float = 0.0
+    dropout_rate: float = by_macro("DROPOUT", default=0.0)
     norm_epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
+        check_types(self)
         sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim")
-        check_sizes(self, *sizes, "num_layers", "max_distance")
+        check_range(self, 1, *sizes, "num_layers")
+        check_interval(self, "[0, 1)", "dropout_rate")
+        check_interval(self, "(0, inf)", "norm_epsilon", "rope_theta")
         check_choice(self, "mlp", MLPS)
         check_choice(self, "positions", ("rope", "relative"))
         if self.num_heads % self.num_kv_heads:
@@ -100,10 +96,7 @@ class DecoderConfig:
             )
         if self.positions == "rope" and self.head_dim % 2:
             raise ValueError(f"DecoderConfig.head_dim is {self.head_dim}: rope needs an even one")
-        if self.num_buckets < 4 or self.num_buckets % 4:
-            raise ValueError(
-                f"DecoderConfig.num_buckets is {self.num_buckets}: must be a multiple of 4"
-            )
+        check_buckets(self)
 
     @property
     def architecture(self) -> Architecture:

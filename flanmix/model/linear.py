@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Key
 from flanmix.model.api import Compute
 from flanmix.model.params import normal, parameter
 from flanmix.model.scan import PRODUCT
-from flanmix.model.sharding import spec
+from flanmix.model.sharding import constrain, spec
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ class Linear(nnx.Module):
 
 def split_heads(y_BTF: Float[Array, "B T F"], num_heads: int) -> Float[Array, "B T H K"]:
     """Returns the heads of a projection."""
-    return y_BTF.reshape(*y_BTF.shape[:2], num_heads, -1)
+    y_BTHK = y_BTF.reshape(*y_BTF.shape[:2], num_heads, -1)
+    # Of one head alone the reshape would shard the width, over which queries meet keys.
+    return constrain(y_BTHK, "batch", None, "heads", None) if num_heads == 1 else y_BTHK
 
 
 def merge_heads(y_BTHK: Float[Array, "B T H K"]) -> Float[Array, "B T F"]:

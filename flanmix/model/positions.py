@@ -7,6 +7,8 @@ rope(q_BTHK, positions_BT, 1e4)     -> queries turned by their positions
 
 # B batch, T queries, S keys, H heads, K width of a head, E position buckets.
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -62,6 +64,21 @@ class RelativeBias(nnx.Module):
     def _bucket(self, distance: Int[Array, "*n"]) -> Int[Array, "*n"]:
         num_buckets = self.table.shape[0]
         return relative_bucket(distance, num_buckets, self.max_distance, self.bidirectional)
+
+
+def check_buckets(config: Any) -> None:
+    """Checks `num_buckets` and `max_distance` of a model's configuration.
+
+    Raises:
+        ValueError: names the field and the value.
+    """
+    kind, buckets, distance = type(config).__name__, config.num_buckets, config.max_distance
+    if buckets < 4 or buckets % 4:
+        raise ValueError(f"{kind}.num_buckets is {buckets}: must be a multiple of 4")
+    if distance <= buckets // 2:  # the distances that have a bucket each end there
+        raise ValueError(
+            f"{kind}.max_distance is {distance}: must be more than half of num_buckets, {buckets}"
+        )
 
 
 def relative_bucket(

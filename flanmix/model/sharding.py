@@ -17,6 +17,7 @@ devices that do not exist here.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -48,7 +49,8 @@ def make_mesh(
     if data * fsdp * tensor != count or min(data, fsdp, tensor) < 1:
         raise UserError(
             f"a mesh of data={data} x fsdp={fsdp} x tensor={tensor} needs {data * fsdp * tensor} "
-            f"devices, here are {count}: choose three numbers whose product is {count}"
+            f"devices, here are {count}: choose three numbers whose product is {count}, or the "
+            "file of gin/hardware/ for this machine"
         )
     kinds = (AxisType.Explicit,) * len(AXES)
     return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=kinds, devices=devices)
@@ -132,6 +134,44 @@ def shardings(abstract: Any, mesh: Mesh) -> Any:
         return NamedSharding(mesh, leaf.sharding.spec if leaf.sharding is not None else P())
 
     return jax.tree.map(of_leaf, abstract)
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """Parameters that are whole on every device though the mesh shards parameters.
+
+    Attributes:
+        share: of all parameters, by their number.
+        largest: path and shape of the largest of them; "" where there is none.
+    """
+
+    share: float
+    largest: str
+
+
+def replicated(params: Any) -> Replicated:
+    """Returns what no device has a part of only, of an abstract tree of parameters.
+
+    The tree comes from `jax.eval_shape` under the mesh, which may be an `abstract_mesh`.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    whole = [(path, leaf) for path, leaf in leaves if not _is_sharded(leaf)]
+    total = sum(leaf.size for _, leaf in leaves)
+    path, largest = max(whole, key=lambda found: found[1].size, default=((), None))
+    named = jax.tree_util.keystr(path, simple=True, separator="/")
+    return Replicated(
+        sum(leaf.size for _, leaf in whole) / max(1, total),
+        f"{named} {list(largest.shape)}" if largest is not None else "",
+    )
+
+
+def _is_sharded(leaf: Any) -> bool:
+    """Whether an abstract array is divided over an axis of the mesh that has several devices."""
+    sharding = leaf.sharding
+    if sharding is None:
+        return False
+    parts = (part if isinstance(part, tuple) else (part,) for part in sharding.spec)
+    return any(sharding.mesh.shape[axis] > 1 for part in parts for axis in part if axis)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -31,22 +31,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from flanmix.model.api import (
-    DEFAULT_COMPUTE,
-    Architecture,
-    Batch,
-    Compute,
-    check_choice,
-    check_sizes,
-    register_model,
-)
+from flanmix.fields import by_macro, check_choice, check_interval, check_range, check_types
+from flanmix.model.api import DEFAULT_COMPUTE, Architecture, Batch, Compute, register_model
 from flanmix.model.attention import attend, causal, filled, projections, same_segment
 from flanmix.model.dropout import Site, dropout, fold
 from flanmix.model.embedding import Embedding
 from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
 from flanmix.model.mlp import MLP, MLPS
 from flanmix.model.norm import RMSNorm
-from flanmix.model.positions import RelativeBias
+from flanmix.model.positions import RelativeBias, check_buckets
 from flanmix.model.scan import scan_layers
 from flanmix.model.sharding import constrain
 
@@ -87,7 +80,7 @@ class T5Config:
     num_decoder_layers: int = 8
     mlp: str = "gated_gelu"
     tied_head: bool = False
-    dropout_rate: float = 0.1
+    dropout_rate: float = by_macro("DROPOUT", default=0.1)
     num_buckets: int = 32
     max_distance: int = 128
     norm_epsilon: float = 1e-6
@@ -95,11 +88,13 @@ class T5Config:
     architecture: ClassVar[Architecture] = "encoder_decoder"
 
     def __post_init__(self) -> None:
-        sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "head_dim", "max_distance")
-        check_sizes(self, *sizes, "num_encoder_layers", "num_decoder_layers")
+        check_types(self)
+        sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "head_dim")
+        check_range(self, 1, *sizes, "num_encoder_layers", "num_decoder_layers")
         check_choice(self, "mlp", MLPS)
-        if self.num_buckets < 4 or self.num_buckets % 4:
-            raise ValueError(f"T5Config.num_buckets is {self.num_buckets}: must be a multiple of 4")
+        check_interval(self, "[0, 1)", "dropout_rate")
+        check_interval(self, "(0, inf)", "norm_epsilon")
+        check_buckets(self)
 
     def init(self, rng: Key[Array, ""], compute: Compute = DEFAULT_COMPUTE) -> "T5":
         """Returns a new model; under a mesh its parameters are sharded."""

@@ -1,7 +1,7 @@
 """The section of the mixture card's page that says what is shared with test records.
 
     view(against).pairs[0]
-    ->  PairRow("snli", "rte", counts=(Count(0, 0.0), Count(2, 0.72), Count(5, 1.81)),
+    ->  PairRow("snli", "rte", counts=(Count(0, 0.0), Count(1, 0.36), Count(2, 0.72), ...),
                 words="a man is ...", run="22 words of test-40 and train-7")
 
 A row for each test task, and one for each of the worst pairs of tasks, with the longest run of
@@ -11,6 +11,7 @@ words that they share.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flanmix.audit.overlap.overlap import COMPARED
 from flanmix.pages.text import beginning, shares
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Count:
 
 @dataclass(frozen=True)
 class TestedTask:
-    """A test task, with its counts of duplicates, shared 13-grams and shared 8-grams."""
+    """A test task, with its counts of duplicates, contained records, 13-grams and 8-grams."""
 
     name: str
     split: str
@@ -51,12 +52,17 @@ class PairRow:
 
 @dataclass(frozen=True)
 class AgainstView:
-    """What the section shows; `more` pairs share something and are left out."""
+    """What the section shows; `more` pairs share something and are left out.
+
+    `compared` are sentences on what was compared; `left_out` are tasks that were not, with why.
+    """
 
     mixture: str
     tasks: tuple[TestedTask, ...]
     pairs: tuple[PairRow, ...]
     more: int
+    compared: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def view(against: "Against") -> AgainstView:
@@ -69,7 +75,18 @@ def view(against: "Against") -> AgainstView:
     )
     pairs = (_pair(pair, sizes[pair.other]) for pair in overlap.pairs[:_PAIRS])
     more = max(0, len(overlap.pairs) - _PAIRS)
-    return AgainstView(against.mixture, tuple(tasks), tuple(pairs), more)
+    return AgainstView(
+        against.mixture, tuple(tasks), tuple(pairs), more, COMPARED, left_out(against)
+    )
+
+
+def left_out(against: "Against") -> tuple[str, ...]:
+    """Lines on the test tasks that were not compared; the card names its own that are absent."""
+    kinds = (
+        ("test tasks that are not prepared", against.absent_tests),
+        ("without a test or validation split", against.without_tests),
+    )
+    return tuple(f"{kind}, and not compared: {', '.join(names)}" for kind, names in kinds if names)
 
 
 def _pair(pair: Any, records: int) -> PairRow:
@@ -84,5 +101,5 @@ def _pair(pair: Any, records: int) -> PairRow:
 
 
 def _counts(found: Any, records: int) -> tuple[Count, ...]:
-    counts = (found.duplicates, found.shared_13, found.shared_8)
+    counts = (found.duplicates, found.contained, found.shared_13, found.shared_8)
     return tuple(Count(*pair) for pair in shares(counts, records))

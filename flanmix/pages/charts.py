@@ -1,7 +1,7 @@
 """Charts as numbers: points, ticks and widths; `templates/charts.html.j2` draws them.
 
-    line_chart(Line("loss", [(1, 6.9), (90, 1.2)]), (0, 100))
-    ->  LineChart("loss", path="M10.0 137.5L900.0 850.0",
+    line_chart([Line("loss", [(1, 6.9), (90, 1.2)])], (0, 100))
+    ->  LineChart(curves=(Curve("loss", "line0", "M10.0 137.5L900.0 850.0", dots=""),),
                   marks=(Mark("0", 100.0), ..., Mark("8", 0.0)), below=("step 0", "50", "100"))
 
 They are drawn by hand, as SVG lines and plain boxes, and not by matplotlib: a line's SVG is
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 Point = tuple[float, float]
 _SIZE = 1000.0  # width and height of an SVG in its own units: the viewBox of charts.html.j2
-_MARKS = (0, 25, 50, 75, 100)
+PERCENT = (0, 25, 50, 75, 100)
+COLOURS = 6  # style.css has line0 to line5
+_MOST_DOTS = 20  # points of a line that are drawn as such
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,20 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class LineChart:
-    """A line over a grid: an SVG path, marks on the left, and three labels below."""
+class Curve:
+    """A line as it is drawn: its class in style.css, an SVG path, and one of its points if few."""
 
     name: str
+    kind: str
     path: str
+    dots: str = ""
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Lines over a grid: marks on the left, and three labels below."""
+
+    curves: tuple[Curve, ...]
     marks: tuple[Mark, ...]
     below: tuple[str, str, str]
 
@@ -80,9 +91,16 @@ class LineChart:
 class SmallLine:
     """One of many small lines, with its last value."""
 
-    name: str
-    path: str
+    curve: Curve
     last: float
+
+
+@dataclass(frozen=True)
+class SmallLines:
+    """Small lines on one scale, from 0 to `top`."""
+
+    lines: tuple[SmallLine, ...]
+    top: float
 
 
 @dataclass(frozen=True)
@@ -131,39 +149,50 @@ def scale(top: float) -> list[float]:
     return marks
 
 
-def line_chart(line: Line, x_range: Point, unit: str = "step") -> LineChart:
-    """Returns one line on a scale from 0 up.
+def line_chart(
+    lines: Sequence[Line],
+    x_range: Point,
+    unit: str = "step",
+    marks: Sequence[float] = (),
+) -> LineChart:
+    """Returns lines on one scale from 0 up.
 
     Args:
-        line: what is drawn.
+        lines: what is drawn; one without points keeps its colour to itself.
         x_range: the x values at the left and at the right.
         unit: what x counts.
+        marks: the scale, from 0; round numbers to beyond the highest value if there are none.
     """
     left, right = x_range
-    values = scale(max(y for _, y in line.points))
+    values = marks or scale(max(y for line in lines for _, y in line.points))
     high = values[-1]
     return LineChart(
-        name=line.name,
-        path=_path(line.points, x_range, high),
+        curves=tuple(
+            _curve(line, x_range, high, number) for number, line in enumerate(lines) if line.points
+        ),
         marks=tuple(Mark(f"{value:g}", 100 * (1 - value / high)) for value in values),
         below=(f"{unit} {left:,.0f}", f"{(left + right) / 2:,.0f}", f"{right:,.0f}"),
     )
 
 
-def small_multiples(lines: Sequence[Line], x_range: Point) -> tuple[SmallLine, ...]:
-    """Returns the lines on one and the same scale, from 0 to the highest value of all."""
-    high = max(y for line in lines for _, y in line.points)
-    return tuple(
-        SmallLine(line.name, _path(line.points, x_range, high), line.points[-1][1])
-        for line in lines
-    )
+def small_multiples(lines: Sequence[Line], x_range: Point, top: float | None = None) -> SmallLines:
+    """Returns the lines on one and the same scale.
+
+    Args:
+        lines: what is drawn, at least one.
+        x_range: the x values at the left and at the right.
+        top: the end of the scale; the highest value of all if not given.
+    """
+    high = max(y for line in lines for _, y in line.points) if top is None else top
+    small = (SmallLine(_curve(line, x_range, high, 0), line.points[-1][1]) for line in lines)
+    return SmallLines(tuple(small), high)
 
 
 def bar_chart(
     bars: Sequence[Bar],
     series: Sequence[Series],
     baseline: str = "",
-    marks: Sequence[float] = _MARKS,
+    marks: Sequence[float] = PERCENT,
 ) -> BarChart:
     """Returns a row a bar, from 0 to the last mark; what is beyond is drawn up to there.
 
@@ -192,12 +221,23 @@ def bar_chart(
     )
 
 
-def _path(points: Sequence[Point], x_range: Point, high: float) -> str:
-    """An SVG path on a scale from 0 to `high`, the greatest y at the top; y is clipped to it."""
+def _curve(line: Line, x_range: Point, high: float, number: int) -> Curve:
+    corners = _corners(line.points, x_range, high)
+    few = len(corners) <= _MOST_DOTS
+    return Curve(
+        name=line.name,
+        kind=f"line{number % COLOURS}",
+        path=f"M{'L'.join(corners)}" if corners else "",
+        dots="".join(f"M{corner}h0" for corner in corners) if few else "",
+    )
+
+
+def _corners(points: Sequence[Point], x_range: Point, high: float) -> list[str]:
+    """Points on a scale from 0 to `high`, the greatest y at the top; y is clipped to it."""
     left, right = x_range
     corners = []
     for x, y in points:
         across = (x - left) / ((right - left) or 1.0)
         up = min(1.0, max(0.0, y / (high or 1.0)))
         corners.append(f"{across * _SIZE:.1f} {(1 - up) * _SIZE:.1f}")
-    return f"M{'L'.join(corners)}" if corners else ""
+    return corners

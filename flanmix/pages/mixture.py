@@ -14,6 +14,7 @@ from flanmix.pages.against import AgainstView
 from flanmix.pages.against import view as against_view
 from flanmix.pages.charts import Bar, BarChart, Series, bar_chart, scale
 from flanmix.pages.rendering import figure, render
+from flanmix.pages.text import card_notes
 
 if TYPE_CHECKING:
     from flanmix.audit.mixture_card import MixtureCard, MixtureRow
@@ -31,6 +32,7 @@ class MixtureView:
         clusters: the shares of each cluster, in percent, the largest first.
         tasks: the rows of the table, from a column's name to a text; all have the same columns.
         against: None where nothing was compared.
+        notes: what is cut, what waits, and where exemplars are fewer than asked for.
     """
 
     name: str
@@ -40,6 +42,7 @@ class MixtureView:
     clusters: BarChart
     tasks: tuple[dict[str, str], ...]
     against: AgainstView | None
+    notes: tuple[str, ...]
 
 
 def page(card: "MixtureCard") -> str:
@@ -55,7 +58,8 @@ def view(card: "MixtureCard") -> MixtureView:
         absent=card.absent,
         for_evaluation=card.for_evaluation,
         clusters=_clusters(card),
-        tasks=tuple(_cells(task) for task in card.tasks),
+        notes=tuple(card_notes(card)),
+        tasks=tuple(_cells(task, card) for task in card.tasks),
         against=None if card.against is None else against_view(card.against),
     )
 
@@ -94,11 +98,11 @@ def _clusters(card: "MixtureCard") -> BarChart:
     return bar_chart(bars, series, marks=scale(longest))
 
 
-def _cells(task: "MixtureRow") -> dict[str, str]:
+def _cells(task: "MixtureRow", card: "MixtureCard") -> dict[str, str]:
     def percent(share: float | None, form: str = ".2f") -> str:
         return figure(None if share is None else 100 * share, form)
 
-    return {
+    cells = {
         "task": task.name,
         "cluster": task.cluster,
         "examples": figure(task.examples, ",d"),
@@ -114,3 +118,11 @@ def _cells(task: "MixtureRow") -> dict[str, str]:
         "loss %": percent(task.share_of_loss),
         "unknown %": percent(task.unknown_share, ".3f"),
     }
+    if card.reading is not None:
+        cells["cut in %"] = percent(task.inputs_truncated, ".1f")
+        cells["cut out %"] = percent(task.targets_truncated, ".1f")
+        cells["unseen %"] = percent(task.unseen_share, ".1f")
+    if any(row.few_shot for row in card.tasks):
+        cells["exemplars"] = str(task.few_shot)
+        cells["fewer %"] = percent(task.fewer_exemplars, ".1f")
+    return cells

@@ -7,12 +7,17 @@ that a template uses and the caller did not give is an error. Jinja2 is imported
 is rendered, so that importing this package costs nothing.
 """
 
+import os
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from flanmix.errors import UserError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def render(template: str, **view: Any) -> str:
@@ -28,6 +33,21 @@ def render(template: str, **view: Any) -> str:
     return _environment().get_template(template).render(view, style=Markup(style))
 
 
+def write_page(text: str, path: Path) -> Path:
+    """Writes a page and returns its path; whoever reads it sees the old one or the new one.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"the page {path} can't be written: {error.strerror}") from error
+    return path
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -41,9 +61,17 @@ def _environment() -> "Environment":
         keep_trailing_newline=True,
     )
     environment.filters["figure"] = figure
+    environment.filters["breakable"] = breakable
     return environment
 
 
 def figure(value: float | None, form: str = ".1f") -> str:
     """A number as text, and a dash where there is none."""
     return "–" if value is None else format(value, form)
+
+
+def breakable(name: str) -> "Markup":
+    """A task's name that a narrow column breaks after its underscores, and not within a word."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))

@@ -1,80 +1,40 @@
 r"""The report of a run: what its page shows, and the page itself.
 
     write_report(Path("runs/a"))  ->  Path("runs/a/report.html")
-    view(read_run(Path("runs/a"))).table.rows[0]
-    ->  ScoreRow("rte", "nli · accuracy", figures=(50.2, 48.0, 61.5, 60.9), cells=(...))
+    view(read_run(Path("runs/a"))).headline[0]
+    ->  Headline("steps", "700")
 
-The page shows the run's facts, its scores before and after by group and cluster beside the majority
-class, the loss overall and by task, every task in every template, and samples. All text of records
-and models is escaped by the template; what is not printable is shown as `\x00`.
+The page begins with few figures: steps, loss, each group's score, what was truncated. Curves follow
+(loss, scores, learning rate), scores by group and cluster beside the majority class, the run's
+facts, what was truncated by task, the loss by task, every task in every template, and samples.
+All text of records and models is escaped by the template; what is not printable is shown as `\x00`.
 """
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flanmix.console import printable
-from flanmix.errors import UserError
 from flanmix.pages.charts import (
+    PERCENT,
     Bar,
     BarChart,
+    Line,
     LineChart,
     Series,
-    SmallLine,
+    SmallLines,
     bar_chart,
     line_chart,
     small_multiples,
 )
-from flanmix.pages.rendering import render
-from flanmix.pages.run_summary import RunSummary, read_run
+from flanmix.pages.rendering import render, write_page
+from flanmix.pages.run_summary import RunSummary, group_score, read_run
+from flanmix.pages.score_table import ScoreTable, earlier, score_table
 
 _MOST_TASKS = 60  # small charts on a page
 _MOST_SAMPLES = 120
-
-# Said of a task by what the model has been trained on (flanmix/evaluate/scores.py: Seen).
-_SEEN = {
-    "neither": "held out: cluster not seen in training",
-    "cluster": "held out: only its cluster seen in training",
-    "task": "",
-    "unknown": "",
-}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A task's score in one template.
-
-    Attributes:
-        value: the score, None where the template was not scored.
-        shade: how deep the cell is shaded, 0 to 1; None where the figure is no percentage.
-        best: whether the template is the best on validation records.
-    """
-
-    value: float | None
-    shade: float | None
-    best: bool
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """A task's row: its figures in the order of the table's columns, then a cell a template."""
-
-    name: str
-    label: str
-    figures: tuple[float | None, ...]
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """Every task in every template; `with_best` if a best template was chosen."""
-
-    columns: tuple[str, ...]
-    templates: tuple[int, ...]
-    with_best: bool
-    rows: tuple[ScoreRow, ...]
+_MOST_HEADLINES = 4  # groups among the figures that say most
 
 
 @dataclass(frozen=True)
@@ -95,17 +55,31 @@ class TaskSamples:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """A figure that says most of a run, and what to read it against."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class ReportView:
     """What the page shows; None or empty where a run has no such thing.
 
     Attributes:
         name: the run's folder.
-        facts: name and value of what sums the run up.
+        headline: the few figures that say most.
+        facts: name and value of the settings, and of what was measured.
         scored: whether there is an evaluation.
         groups: accuracy by group.
         clusters: the mean of the tasks' primary metrics by cluster.
         missing: the tasks that were not scored because they are not prepared.
         loss: the training loss.
+        scores: the score of each group, and of all tasks, by step.
+        cluster_scores: the score of each cluster by step.
+        rate: the learning rate.
+        cut: the tasks of which something is truncated, with what share of inputs and targets.
         task_losses: the training loss by task.
         trained_tasks: how many tasks have a loss; more than are in `task_losses` if they are many.
         table: the scores of every task in every template.
@@ -114,13 +88,18 @@ class ReportView:
     """
 
     name: str
+    headline: tuple[Headline, ...]
     facts: tuple[tuple[str, str], ...]
     scored: bool
     groups: BarChart | None
     clusters: BarChart | None
     missing: tuple[str, ...]
     loss: LineChart | None
-    task_losses: tuple[SmallLine, ...]
+    scores: LineChart | None
+    cluster_scores: SmallLines | None
+    rate: LineChart | None
+    cut: BarChart | None
+    task_losses: SmallLines | None
     trained_tasks: int
     table: ScoreTable | None
     samples: tuple[TaskSamples, ...]
@@ -137,15 +116,7 @@ def write_report(run_dir: Path, html: Path | None = None) -> Path:
     Raises:
         UserError: if the folder holds no run, or the page can't be written.
     """
-    path = html or run_dir / "report.html"
-    text = page(read_run(run_dir))
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"the report {path} can't be written: {error.strerror}") from error
-    return path
+    return write_page(page(read_run(run_dir)), html or run_dir / "report.html")
 
 
 def page(run: RunSummary) -> str:
@@ -155,30 +126,88 @@ def page(run: RunSummary) -> str:
 
 def view(run: RunSummary) -> ReportView:
     """Returns what the page of a run shows."""
-    last = run.last
-    shown = sorted(run.tasks[:_MOST_TASKS], key=lambda line: line.name)
-    steps = (0, run.steps)
+    last, log = run.last, run.log
+    tasks = sorted(log.tasks[:_MOST_TASKS], key=lambda line: line.name) if log else []
+    steps = (0, max(log.steps if log else 0, last["step"] if last else 0))
+    scored = [("tasks scored", str(len(last["tasks"])))] if last else []
     return ReportView(
         name=run.name,
-        facts=(*run.facts, *([("tasks scored", str(len(last["tasks"])))] if last else [])),
+        headline=tuple(_headline(run)),
+        facts=(*run.settings, *run.measures, *scored),
         scored=last is not None,
         groups=_groups(run.first, last) if last else None,
         clusters=_clusters(run.first, last) if last else None,
         missing=tuple(last["missing"]) if last else (),
-        loss=line_chart(run.loss, steps) if run.loss else None,
-        task_losses=small_multiples(shown, steps) if run.loss and shown else (),
-        trained_tasks=len(run.tasks),
-        table=_table(run.first, last) if last else None,
+        loss=line_chart([log.loss], steps) if log else None,
+        scores=line_chart(run.curves, steps, marks=PERCENT) if _grew(run.curves) else None,
+        cluster_scores=(
+            small_multiples(run.clusters, steps, top=PERCENT[-1]) if _grew(run.clusters) else None
+        ),
+        rate=line_chart([log.rate], steps) if log and log.rate else None,
+        cut=_cut(run),
+        task_losses=small_multiples(tasks, steps) if tasks else None,
+        trained_tasks=len(log.tasks) if log else 0,
+        table=score_table(run.first, last) if last else None,
         samples=_samples(run.first, last) if last else (),
         configuration=run.configuration,
     )
+
+
+def _grew(lines: Sequence[Line]) -> bool:
+    """Whether there is more than one evaluation to draw a line through."""
+    return any(len(line.points) > 1 for line in lines)
+
+
+def _headline(run: RunSummary) -> Iterator[Headline]:
+    if (log := run.log) is not None:
+        begin, end = log.loss.points[0][1], log.loss.points[-1][1]
+        yield Headline("steps", f"{log.steps:,}")
+        yield Headline("training loss", f"{end:.3f}", f"from {begin:.3f}")
+    if run.last is not None:
+        yield from _headline_scores(run.first, run.last)
+    if log is not None and log.examples:
+        inputs, targets = (100 * cut / log.examples for cut in (log.inputs_cut, log.targets_cut))
+        yield Headline("inputs truncated", f"{inputs:.1f}%", f"targets {targets:.1f}%")
+
+
+def _headline_scores(
+    first: Mapping[str, Any] | None, last: Mapping[str, Any]
+) -> Iterator[Headline]:
+    scores = {name: group_score(group) for name, group in last["groups"].items()}
+    if not 0 < len(scores) <= _MOST_HEADLINES:
+        if (mean := last.get("mean")) is not None:
+            before = first.get("mean") if first else None
+            yield Headline("mean score", f"{mean:.1f}", _against(first, before, None))
+        return
+    for name, score in scores.items():
+        before = first["groups"].get(name) if first else None
+        note = _against(
+            first, group_score(before) if before else None, last["groups"][name]["majority"]
+        )
+        if score is not None:
+            yield Headline(name.replace("_", " "), f"{score:.1f}", note)
+
+
+def _against(first: Mapping[str, Any] | None, before: float | None, majority: float | None) -> str:
+    notes = [] if before is None else [f"{earlier(first)} {before:.1f}"]
+    notes += [] if majority is None else [f"majority {majority:.1f}"]
+    return ", ".join(notes)
+
+
+def _cut(run: RunSummary) -> BarChart | None:
+    bars = [
+        Bar(task, tuple(100 * share for share in shares))
+        for task, shares in [*run.truncation.items()][:_MOST_TASKS]
+    ]
+    series = [Series("examples", "inputs truncated"), Series("loss", "targets truncated")]
+    return bar_chart(bars, series) if bars else None
 
 
 # ---- scores ------------------------------------------------------------------------------------
 
 
 def _series(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> tuple[Series, Series]:
-    return Series("before", _earlier(first)), Series("after", f"after step {last['step']:,}")
+    return Series("before", earlier(first)), Series("after", f"after step {last['step']:,}")
 
 
 def _groups(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> BarChart | None:
@@ -216,45 +245,6 @@ def _clusters(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> BarCh
     return bar_chart(bars, _series(first, last), named) if bars else None
 
 
-def _table(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> ScoreTable:
-    details = last["details"]
-    templates = sorted({int(number) for task in details.values() for number in task["templates"]})
-    with_best = any(task["best"] for task in details.values())
-    rows = []
-    for name, task in sorted(details.items(), key=lambda item: (item[1]["cluster"], item[0])):
-        before = first["tasks"].get(name, {}) if first else None
-        rows.append(_row(name, task, last["tasks"][name], before, with_best, templates))
-    names = ["baseline", *([_earlier(first)] if first else []), "mean", "median"]
-    columns = (*names, *(["best"] if with_best else []))
-    return ScoreTable(columns, tuple(templates), with_best, tuple(rows))
-
-
-def _row(
-    name: str,
-    task: Mapping[str, Any],
-    mean: Mapping[str, float],
-    before: Mapping[str, float] | None,
-    with_best: bool,
-    templates: Iterable[int],
-) -> ScoreRow:
-    key = task["primary"] or next(iter(mean))
-    best = task["best"]
-    figures = [task["baseline"].get(key), *([] if before is None else [before.get(key)])]
-    figures += [mean[key], task["median"][key]]
-    if with_best:
-        figures.append(best["metrics"][key] if best else None)
-    cells = []
-    for number in templates:
-        value = task["templates"].get(str(number), {}).get(key)
-        shaded = value is not None and task["primary"]
-        shade = min(1.0, max(0.0, value / 100)) if shaded else None
-        cells.append(Cell(value, shade, bool(best) and best["template"] == number))
-    label = [task["cluster"].replace("_", " "), key, _SEEN[task["seen"] or "neither"]]
-    if task["trimmed"]:
-        label.append(f"{task['trimmed']:.0f}% of inputs truncated")
-    return ScoreRow(name, " · ".join(filter(None, label)), tuple(figures), tuple(cells))
-
-
 # ---- samples -----------------------------------------------------------------------------------
 
 
@@ -265,7 +255,7 @@ def _samples(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> tuple[
     by_task: dict[str, list[tuple[SampleLine, ...]]] = {}
     for sample in last["samples"][:_MOST_SAMPLES]:
         asked = (sample["task"], sample["template"], sample["inputs"])
-        lines = _sample(sample, before.get(asked), _earlier(first))
+        lines = _sample(sample, before.get(asked), earlier(first))
         by_task.setdefault(sample["task"], []).append(lines)
     return tuple(TaskSamples(task, tuple(lines)) for task, lines in sorted(by_task.items()))
 
@@ -279,11 +269,6 @@ def _sample(sample: Mapping[str, Any], before: str | None, earlier: str) -> tupl
         (f"output {'✓' if right else '✗'}", "right" if right else "wrong", sample["output"]),
     ]
     return tuple(SampleLine(label, kind, printable(text)) for label, kind, text in lines)
-
-
-def _earlier(first: Mapping[str, Any] | None) -> str:
-    """What the first evaluation is called: `before` if it came before the first step."""
-    return f"step {first['step']:,}" if first and first["step"] else "before"
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -15,6 +15,10 @@ r"""A card: one YAML file that is one complete task.
         inverted: true
     metrics: [accuracy]
 
+`answer: path` takes a number for an option's index, from 0, where nothing else can be meant.
+`answer: {index: path}` says so, `{index: path, first: 1}` counts from 1, and `{text: path}` means
+the option of that text. `labels: {entailment: "yes", 1: "no"}` maps the source's words to options.
+
 `fields` may also be a list of names that are keys of the raw record. `map: file.py:function` names
 a function beside the card; `answer` is then `answer` unless the card says otherwise. Collection and
 cluster are the names of the folders: `tasks/<collection>/<cluster>/<name>.yaml`.
@@ -29,15 +33,14 @@ give: for the parts of one dataset, which differ in source and splits and share 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, get_args
 
 from flanmix.errors import UserError, nearest
-from flanmix.registry.task import Source, TaskSpec
+from flanmix.registry.task import AnswerForm, Source, TaskSpec
 from flanmix.registry.template import Template
+from flanmix.registry.yaml_file import read_yaml
 
-_KEYS = [
+KEYS = [
     "name",
     "like",
     "version",
@@ -57,28 +60,26 @@ _KEYS = [
     "templates",
     "metrics",
 ]
-_REQUIRED = ("name", "version", "kind", "source", "splits", "fields", "templates", "metrics")
+REQUIRED = ("name", "version", "kind", "source", "splits", "fields", "templates", "metrics")
 _TEMPLATE_KEYS = ("inputs", "targets", "inverted")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TRUTHS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}  # one key in YAML
 
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML file that holds one mapping.
-
-    Raises:
-        UserError: when the file can't be read or holds something else.
-    """
-    try:
-        body = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f" line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not YAML: {error.problem}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: can't be read: {error}") from error
-    if not isinstance(body, dict):
-        raise UserError(f"{path}: holds no mapping of keys to values")
-    return body
+# For the reference (`flanmix help`), what TaskSpec does not say of the keys: a field's other name,
+# the forms that a value has in YAML, a default of the card's own, the key that no field holds.
+FIELDS = {"map": "mapping"}
+FORMS = {
+    "like": "text",
+    "source": "mapping: {KIND: location, setting: value}",
+    "fields": "mapping of names to paths, or list of paths",
+    "answer": "path, or {index: path, first: 0 or 1}, or {text: path}",
+    "options": "list of texts, or {field: path}, or {fields: [path, path]}",
+    "labels": "mapping of answers in the raw record to options",
+    "map": "text: file.py:function",
+    "metadata": "mapping of names to paths, or list of paths",
+    "templates": "list of {inputs: text, targets: text, inverted: true or false}",
+}
+DEFAULTS = {"like": "null", "answer": "answer, if the card has a map; else required"}
+MEANINGS = {"like": "another card of the same folder, which gives every key that this one does not"}
 
 
 def load_card(path: Path) -> TaskSpec:
@@ -90,7 +91,7 @@ def load_card(path: Path) -> TaskSpec:
     body = read_yaml(path)
     if "like" in body:
         body = {**_model_of(path, body), **body}
-    check_keys(body, _KEYS, _REQUIRED, str(path))
+    check_keys(body, KEYS, REQUIRED, str(path))
     try:
         return _task(body, path)
     except (ValueError, TypeError) as error:
@@ -130,6 +131,7 @@ def _task(body: dict[str, Any], path: Path) -> TaskSpec:
     fields = body["fields"]
     if isinstance(fields, list):
         fields = {name: name for name in fields}
+    answer, form, first = _answer(body.get("answer", "answer"))
     return TaskSpec(
         name=body["name"],
         collection=path.parent.parent.name,
@@ -139,10 +141,12 @@ def _task(body: dict[str, Any], path: Path) -> TaskSpec:
         source=_source(body["source"]),
         splits=_texts(body["splits"], "splits", optional=True),
         fields=_texts(fields, "fields"),
-        answer=body.get("answer", "answer"),
+        answer=answer,
+        answer_form=form,
+        answer_first=first,
         options=options,
         option_fields=option_fields,
-        labels=_texts(body.get("labels", {}), "labels"),
+        labels=_labels(body.get("labels", {}), options),
         mapping=body.get("map"),
         optional=_names(body.get("optional", []), "optional"),
         rationale=_path(body, "rationale"),
@@ -175,9 +179,53 @@ def _options(body: Any) -> tuple[tuple[str, ...], str | tuple[str, ...] | None]:
     raise ValueError(f"options is {body!r}: a list, {{field: path}} or {{fields: [path, path]}}")
 
 
+def _answer(body: Any) -> tuple[str, AnswerForm | None, int]:
+    """The answer's path, how it is read, and the first option's number."""
+    if isinstance(body, str) and body:
+        return body, None, 0
+    forms = [form for form in get_args(AnswerForm) if isinstance(body, dict) and form in body]
+    known = {*forms, "first"} if forms == ["index"] else {*forms}
+    if len(forms) != 1 or set(body) - known or not _is_path(body[forms[0]]):
+        raise ValueError(
+            f"answer is {body!r}: a path, {{index: path}}, {{index: path, first: 1}} or "
+            "{text: path}"
+        )
+    return body[forms[0]], forms[0], body.get("first", 0)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _labels(body: Any, options: tuple[str, ...]) -> dict[str, str]:
+    """Raw answer -> option; what YAML reads as truth values and numbers are texts again."""
+    if not isinstance(body, dict):
+        raise ValueError(f"labels is {body!r}: it must map raw answers to options")
+    labels: dict[str, str] = {}
+    for raw, option in body.items():
+        if not isinstance(raw, str | int | float):
+            raise ValueError(f"labels: {raw!r} is no text, number or truth value; quote it")
+        for key in _TRUTHS[raw] if isinstance(raw, bool) else (str(raw),):
+            if key in labels:
+                raise ValueError(f"labels: '{key}' is given twice, as a text and not as one")
+            labels[key] = _option_named(option, options)
+    return labels
+
+
+def _option_named(value: Any, options: tuple[str, ...]) -> str:
+    """An option as a label names it: `yes` without quotes is the option "yes" too."""
+    if isinstance(value, bool):
+        meant = [option for option in options if option.lower() in _TRUTHS[value]]
+        if len(meant) == 1:
+            return meant[0]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"labels: {value!r} must be one of the options; quote it")
+    return str(value)
+
+
 def _path(body: Mapping[str, Any], key: str) -> str | None:
     path = body.get(key)
-    if path is not None and (not isinstance(path, str) or not path):
+    if path is not None and not _is_path(path):
         raise ValueError(f"{key} is {path!r}: it must be a path in the raw record")
     return path
 

@@ -25,11 +25,12 @@ from typing import Any
 
 from flanmix.errors import UserError, nearest
 from flanmix.plugins import load_plugins
-from flanmix.registry.card import check_keys, read_yaml
+from flanmix.registry.card import check_keys
 from flanmix.registry.collections import COLLECTIONS, Collection, Entry, folder_collection
 from flanmix.registry.mixture import MixtureSpec, mixture_keys, resolve
 from flanmix.registry.paths import tasks_root
 from flanmix.registry.task import TaskSpec
+from flanmix.registry.yaml_file import read_yaml
 
 
 class Catalogue:
@@ -96,7 +97,8 @@ class Catalogue:
             path = (collection.folder or Path(os.devnull)) / "mixtures.yaml"
             for name, body in read_yaml(path).items() if path.is_file() else ():
                 if name in found or name in self.entries:
-                    raise UserError(f"{path}: the name '{name}' is taken; choose another")
+                    other = found[name][0] if name in found else self.entries[name].where
+                    raise UserError(f"mixture '{name}' of {path} is in {other} too; rename one")
                 found[name] = (path, body)
         return dict(sorted(found.items()))
 

@@ -19,8 +19,11 @@ These keys are the fields of `MixtureSpec`.
 
 A task's proportional rate is `min(examples, cap) ** (1 / temperature)` (Raffel et al. 2020, section
 3.5.2; Wei et al. 2022, section 2.1). A member mixture keeps its own rates, scaled to sum to what
-`rates` gives it; a task that comes by two ways has the sum of both rates and the union of their
-templates. Rates are what `seqio.Mixture` takes; only their ratios matter.
+`rates` gives it. Rates are what `seqio.Mixture` takes; only their ratios matter.
+
+A task that comes by two members has the sum of both rates and the union of their templates. In all
+else (its wordings, few_shot, its loss weight) the members must agree, unless the mixture itself
+says it for all of its tasks: so the order of members never matters.
 
 What no key says is a transform, a pure function from the resolved mixture to another one:
 
@@ -31,79 +34,20 @@ What no key says is a transform, a pure function from the resolved mixture to an
 colon the argument is None.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Protocol
 
 from flanmix.errors import UserError, nearest
+from flanmix.registry.mixture_spec import MixtureSpec as MixtureSpec
+from flanmix.registry.mixture_spec import is_number, is_whole
+from flanmix.registry.mixture_spec import mixture_keys as mixture_keys
 from flanmix.registry.task import TaskSpec
 from flanmix.registry.user_code import load_function
 
-RateKind = Literal["proportional", "equal", "explicit"]
 Counts = Callable[[TaskSpec], int | None]
-
-_NO_KEY = {"key": False}  # metadata of a field that is no key of a declaration
-
-
-@dataclass(frozen=True)
-class MixtureSpec:
-    """A mixture as declared; see the module docstring for each key.
-
-    Attributes:
-        name: the name that it was asked for by, with what follows the colon.
-        argument: what follows the colon, or None; for the transform.
-        folder: where the transform's file is.
-
-    Raises:
-        ValueError: where a key is out of its range.
-    """
-
-    name: str = field(metadata=_NO_KEY)
-    tasks: tuple[str, ...]
-    without: tuple[str, ...] = ()
-    rate: RateKind = "proportional"
-    cap: int | None = 3000
-    temperature: float = 1.0
-    rates: Mapping[str, float] = field(default_factory=dict)
-    templates: tuple[int, ...] | None = None
-    few_shot: int = 0
-    few_shot_share: float = 0.0
-    loss_weights: Mapping[str, float] = field(default_factory=dict)
-    transform: str | None = None
-    argument: str | None = field(default=None, metadata=_NO_KEY)
-    folder: Path | None = field(default=None, metadata=_NO_KEY)
-
-    def __post_init__(self) -> None:
-        if not self.tasks:
-            raise ValueError("tasks is empty: name at least one")
-        if self.rate not in get_args(RateKind):
-            raise ValueError(f"rate is {self.rate!r}: one of {', '.join(get_args(RateKind))}")
-        if self.cap is not None and self.cap < 1:
-            raise ValueError(f"cap is {self.cap}: at least 1, or null for none")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}: it must be positive")
-        if bad := [name for name, rate in self.rates.items() if not rate > 0]:
-            raise ValueError(f"rates: {bad[0]} is {self.rates[bad[0]]}: it must be positive")
-        if bad := [name for name, weight in self.loss_weights.items() if not weight > 0]:
-            raise ValueError(f"loss_weights: {bad[0]} must be positive")
-        if self.templates is not None and (not self.templates or min(self.templates) < 0):
-            raise ValueError(f"templates is {list(self.templates)}: numbers from 0, at least one")
-        if self.few_shot < 0 or not 0 <= self.few_shot_share <= 1:
-            raise ValueError("few_shot counts exemplars, few_shot_share lies between 0 and 1")
-        if bool(self.few_shot) != bool(self.few_shot_share):
-            raise ValueError("few_shot and few_shot_share go together: give both or neither")
-        if self.transform is not None and not isinstance(self.transform, str):
-            raise ValueError(f"transform is {self.transform!r}: write file.py:function")
-        if self.argument is not None and self.transform is None:
-            raise ValueError(
-                f"':{self.argument}' is for a transform, and the mixture has no key 'transform'"
-            )
-
-
-def mixture_keys() -> list[str]:
-    """The keys that a mixture's declaration may have."""
-    return [entry.name for entry in fields(MixtureSpec) if entry.metadata.get("key", True)]
 
 
 @dataclass(frozen=True)
@@ -157,7 +101,7 @@ class Mixture:
     @property
     def total_rate(self) -> float:
         """The sum of the rates."""
-        return sum(task.rate for task in self.tasks)
+        return math.fsum(task.rate for task in self.tasks)
 
 
 class MixtureParts(NamedTuple):
@@ -197,7 +141,22 @@ def resolve(mixture: MixtureSpec, catalogue: TaskCatalogue, counts: Counts) -> M
             transform that fails.
     """
     tasks = _resolve(mixture, catalogue, counts, ())
-    return Mixture(mixture.name, tuple(tasks[name] for name in sorted(tasks)))
+    resolved = Mixture(mixture.name, tuple(tasks[name] for name in sorted(tasks)))
+    for task in resolved.tasks:
+        if not 0 < task.rate < math.inf:
+            name = task.spec.name
+            raise UserError(f"mixture '{mixture.name}': the rate of '{name}' comes to {task.rate}")
+    try:
+        _ = resolved.total_rate
+    except OverflowError:
+        raise UserError(
+            f"mixture '{mixture.name}': the sum of its rates is more than a number can hold; "
+            "only ratios matter, so give smaller ones"
+        ) from None
+    return resolved
+
+
+_Ways = dict[str, list[tuple[str, MixtureTask]]]  # task -> the members that it comes by
 
 
 def _resolve(
@@ -206,14 +165,14 @@ def _resolve(
     if mixture.name in above:
         raise UserError(f"mixture '{mixture.name}' holds itself: {' > '.join(above)}")
     dropped = {name for pattern in mixture.without for name in catalogue.expand(pattern)}
-    tasks: dict[str, MixtureTask] = {}
+    ways: _Ways = {}
     used: set[str] = set()
     for member in mixture.tasks:
         if catalogue.is_mixture(member):
             inner = catalogue.mixture(member)
             below = _resolve(inner, catalogue, counts, (*above, mixture.name))
             below = {name: task for name, task in below.items() if name not in dropped}
-            if member in mixture.rates:
+            if member in mixture.rates and below:
                 used.add(member)
                 below = _scaled(below, mixture.rates[member])
             members = list(below.values())
@@ -222,15 +181,43 @@ def _resolve(
             members = [_member(mixture, catalogue.task(name), counts) for name in names]
             used |= {name for name in names if name in mixture.rates}
         for task in members:
-            _add(tasks, task)
-    if not tasks:
+            ways.setdefault(task.spec.name, []).append((member, task))
+    if not ways:
         raise UserError(f"mixture '{mixture.name}' is empty")
     for key in mixture.rates:
         if key not in used:
-            near = nearest(key, tasks)
-            raise UserError(f"mixture '{mixture.name}': rates names '{key}', no member of it{near}")
-    tasks = {name: _adjusted(mixture, task) for name, task in tasks.items()}
+            raise UserError(_not_rated(mixture, key, ways, dropped, catalogue))
+    for key in mixture.loss_weights:
+        if key not in ways:
+            near = nearest(key, ways)
+            raise UserError(
+                f"mixture '{mixture.name}': loss_weights names '{key}', no task of it{near}"
+            )
+    tasks = {
+        name: _adjusted(mixture, _united(mixture, name, found)) for name, found in ways.items()
+    }
     return tasks if mixture.transform is None else _transformed(mixture, tasks)
+
+
+def _not_rated(
+    mixture: MixtureSpec, key: str, ways: _Ways, dropped: set[str], catalogue: TaskCatalogue
+) -> str:
+    """Why a key of `rates` gives nothing its rate, and the way out."""
+    what = f"mixture '{mixture.name}': rates names '{key}', "
+    if key in ways:
+        member = min(member for member, _ in ways[key])
+        return (
+            f"{what}which comes by the member mixture '{member}': give the rate in the declaration "
+            f"of '{member}', or rate '{member}' as a whole"
+        )
+    if key in dropped:
+        return f"{what}which 'without' takes out"
+    if key in mixture.tasks:
+        names = () if catalogue.is_mixture(key) else catalogue.expand(key)
+        if names and set(names) - dropped:
+            return f"{what}which stands for tasks: give each of them its rate, such as '{names[0]}'"
+        return f"{what}which 'without' leaves no task of"
+    return f"{what}no member of it{nearest(key, [*ways, *mixture.tasks])}"
 
 
 def _member(mixture: MixtureSpec, spec: TaskSpec, counts: Counts) -> MixtureTask:
@@ -243,21 +230,76 @@ def _member(mixture: MixtureSpec, spec: TaskSpec, counts: Counts) -> MixtureTask
         rate = 1.0
     else:
         capped = examples if mixture.cap is None else min(examples, mixture.cap)
-        rate = float(capped) ** (1.0 / mixture.temperature)
+        rate = _tempered(mixture, spec.name, float(capped))
     return MixtureTask(spec, rate, examples, tuple(range(len(spec.templates))))
 
 
+def _tempered(mixture: MixtureSpec, task: str, examples: float) -> float:
+    # The logarithm tells what the power can't: that it is more than a float holds.
+    if math.log(examples or 1.0) >= mixture.temperature * math.log(sys.float_info.max):
+        raise UserError(
+            f"mixture '{mixture.name}': temperature {mixture.temperature} makes the rate of "
+            f"'{task}' {examples:.0f} ** {1.0 / mixture.temperature:.4g}, more than a number can "
+            "hold: raise it"
+        )
+    return examples ** (1.0 / mixture.temperature)
+
+
 def _scaled(tasks: dict[str, MixtureTask], total: float) -> dict[str, MixtureTask]:
-    factor = total / sum(task.rate for task in tasks.values())
+    factor = total / _sum(task.rate for task in tasks.values())
     return {name: replace(task, rate=task.rate * factor) for name, task in tasks.items()}
 
 
-def _add(tasks: dict[str, MixtureTask], task: MixtureTask) -> None:
-    there = tasks.get(task.spec.name)
-    if there is not None:
-        union = tuple(sorted(set(there.templates) | set(task.templates)))
-        task = replace(task, rate=there.rate + task.rate, templates=union)
-    tasks[task.spec.name] = task
+def _united(
+    mixture: MixtureSpec, name: str, found: Sequence[tuple[str, MixtureTask]]
+) -> MixtureTask:
+    """A task that comes by some members: its rates add up, its templates unite."""
+    _, task = found[0]
+    if len(found) == 1:
+        return task
+    _check_agreement(mixture, name, found)
+    return replace(
+        task,
+        rate=_sum(task.rate for _, task in found),
+        templates=tuple(sorted({number for _, task in found for number in task.templates})),
+    )
+
+
+def _sum(rates: Iterable[float]) -> float:
+    try:
+        return math.fsum(rates)  # the same in every order
+    except OverflowError:
+        return math.inf
+
+
+def _check_agreement(
+    mixture: MixtureSpec, name: str, found: Sequence[tuple[str, MixtureTask]]
+) -> None:
+    """Checks that members say the same of a task, but for what the mixture says of all."""
+    said = set()
+    if mixture.few_shot:
+        said |= {"few_shot", "few_shot_share"}
+    if name in mixture.loss_weights:
+        said.add("loss_weight")
+    found = sorted(found, key=lambda way: (way[0], repr(way[1])))
+    (first, task), *others = found
+    for other, theirs in others:
+        where = f"mixture '{mixture.name}': task '{name}' comes by '{first}' and by '{other}'"
+        if theirs.spec != task.spec:
+            parts = [f.name for f in fields(task.spec)]
+            changed = [p for p in parts if getattr(task.spec, p) != getattr(theirs.spec, p)]
+            raise UserError(
+                f"{where}, and a transform gives it other {', '.join(changed)} in one of them: "
+                "take it out of the other with a mixture that has it under 'without'"
+            )
+        for key in ("few_shot", "few_shot_share", "loss_weight"):
+            one, two = getattr(task, key), getattr(theirs, key)
+            if one != two and key not in said:
+                own = "loss_weights" if key == "loss_weight" else key
+                raise UserError(
+                    f"{where}, where its {key} is {one} and {two}: say {own} in "
+                    f"'{mixture.name}' itself, or take the task out of one of them"
+                )
 
 
 def _adjusted(mixture: MixtureSpec, task: MixtureTask) -> MixtureTask:
@@ -298,10 +340,23 @@ def _transformed(mixture: MixtureSpec, tasks: Mapping[str, MixtureTask]) -> dict
     found = {task.spec.name: task for task in after.tasks}
     if len(found) < len(after.tasks):
         raise UserError(f"{owner}: {mixture.transform} returns a task twice")
-    for name, task in found.items():
-        if not 0 < task.rate < float("inf"):
-            raise UserError(f"{owner}: {mixture.transform} gives '{name}' the rate {task.rate}")
-        if not task.templates or not set(task.templates) <= set(range(len(task.spec.templates))):
-            numbers = list(task.templates)
-            raise UserError(f"{owner}: {mixture.transform} gives '{name}' templates {numbers}")
+    for task in after.tasks:
+        if wrong := _fault(task):
+            raise UserError(f"{owner}: {mixture.transform} gives '{task.spec.name}' {wrong}")
     return found
+
+
+def _fault(task: MixtureTask) -> str:
+    """What a task can't have, however it was made; nothing if all is well."""
+    if not is_number(task.rate) or not task.rate > 0:
+        return f"the rate {task.rate}"
+    if not task.templates or not set(task.templates) <= set(range(len(task.spec.templates))):
+        return f"templates {list(task.templates)}"
+    if not is_number(task.loss_weight) or not task.loss_weight > 0:
+        return f"the loss weight {task.loss_weight}"
+    few_shot, share = task.few_shot, task.few_shot_share
+    if not is_whole(few_shot) or few_shot < 0 or not 0 <= share <= 1:
+        return f"few_shot {few_shot} in a share of {share}"
+    if bool(few_shot) != bool(share):
+        return f"few_shot {few_shot} in a share of {share}: both or neither"
+    return ""

@@ -22,6 +22,7 @@ from flanmix.registry.template import CHOICES, OPTIONS, RATIONALE, RESERVED, Tem
 
 SPLITS = ("train", "validation", "test")
 TaskKind = Literal["classification", "generation"]
+AnswerForm = Literal["index", "text"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*\Z")
 
@@ -65,13 +66,17 @@ class TaskSpec:
         answer: dotted path of the answer in the raw record.
         options: fixed options in label order, or empty.
         option_fields: path of a list of options in the raw record, or the paths of each.
-        labels: raw answer -> option, where the source spells its labels otherwise.
+        labels: raw answer -> option, where the source spells its labels otherwise; `true` and
+            `1` are texts here, and stand for the truth value and the number too.
         mapping: `file.py:function` beside the card, applied to the raw record first, or None.
         optional: fields that may be empty; a template that uses one skips such records.
         rationale: path of the reasoning in the raw record, or None; it may be empty.
         weight: path of the factor of the record's loss, or None.
         messages: path of a conversation, a list of `{role, content}`, or None.
         metadata: name -> path of what else is kept of a record.
+        answer_form: `index` if the answer is an option's number, `text` if it is its text; None
+            for whichever is the only possible reading.
+        answer_first: the first option's number, where the answer is an index.
         templates: the wordings.
         metrics: names of metrics.
         folder: the card's folder.
@@ -100,6 +105,8 @@ class TaskSpec:
     weight: str | None = None
     messages: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    answer_form: AnswerForm | None = None
+    answer_first: int = 0
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -135,9 +142,25 @@ class TaskSpec:
             raise ValueError(f"options are {list(self.options)}: at least two, all different")
         if self.labels and not self.options:
             raise ValueError("labels are given without fixed options")
+        self._check_answer()
         for raw, option in self.labels.items():
             if option not in self.options:
                 raise ValueError(f"label '{raw}' stands for '{option}', which is no option")
+
+    def _check_answer(self) -> None:
+        if self.answer_form not in (None, *get_args(AnswerForm)):
+            raise ValueError(f"answer_form is {self.answer_form!r}: index or text")
+        first = self.answer_first
+        if isinstance(first, bool) or not isinstance(first, int) or first < 0:
+            raise ValueError(f"answer: first is {first!r}: a whole number, 0 or 1")
+        if self.answer_form != "index":
+            if first:
+                raise ValueError("answer: first is given, and the answer is no index")
+            return
+        if not self.has_options:
+            raise ValueError("answer is an index, and the task has no options")
+        if self.labels:
+            raise ValueError("answer is an index, and labels are given: choose one")
 
     def _check_templates(self) -> None:
         if not self.templates:
@@ -206,6 +229,8 @@ class TaskSpec:
             "weight": self.weight,
             "messages": self.messages,
             "metadata": sorted(self.metadata.items()),
+            "answer_form": self.answer_form,
+            "answer_first": self.answer_first,
         }
         more = [[key, value] for key, value in given.items() if value]
         return _digest(

@@ -18,7 +18,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,18 @@ class NotFinite(UserError):
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What the host knows of a step when it hands the batch to the devices."""
+    """What the host knows of a step when it hands the batch to the devices.
+
+    Attributes:
+        step: its number, from 1.
+        batch_hash: gives the hash of the global batch, when the step is written down.
+        epochs: how often each task's records have been drawn.
+        encoder_positions: positions of the global batch's inputs, padding included; 0 for none.
+        decoder_positions: the same of the decoder's.
+    """
 
     step: int
-    batch_hash: str
+    batch_hash: Callable[[], str]
     epochs: dict[str, float]
     encoder_positions: int
     decoder_positions: int
@@ -74,7 +82,7 @@ def line_of(
         _stop(info.step, figures, norms)
     tokens = int(metrics.encoder_tokens) + int(metrics.decoder_tokens)
     tasks = figures.pop("tasks", {})
-    line = {"step": info.step, **figures, "batch_hash": info.batch_hash}
+    line = {"step": info.step, **figures, "batch_hash": info.batch_hash()}
     line |= {"learning_rate": float(metrics.learning_rate), **norms}
     if info.encoder_positions:
         line["encoder_fill"] = int(metrics.encoder_tokens) / info.encoder_positions
@@ -166,7 +174,7 @@ class Events:
 
     def _draw(self, line: dict[str, Any]) -> None:
         if self._board is None:
-            self._board = _board(self._folder, self._start)
+            self._board = board(self._folder, purge_step=self._start + 1)
         for name, value in line.items():
             if isinstance(value, int | float) and name != "step":
                 self._board.add_scalar(f"train/{name}", value, line["step"])
@@ -174,7 +182,13 @@ class Events:
             self._board.add_scalar(f"loss/{task}", figures["loss"], line["step"])
 
 
-def _board(folder: Path, start: int) -> Any:
+def board(folder: Path, purge_step: int | None = None) -> Any:
+    """Returns a writer of TensorBoard events.
+
+    Args:
+        folder: where they go.
+        purge_step: what an earlier writer wrote of this step and later ones is void.
+    """
     # Where torch is installed, tensorboardX would import it, for seconds and nothing of use here.
     absent = {"torch": None} if "torch" not in sys.modules else {}
     sys.modules.update(absent)  # pyrefly: ignore[no-matching-overload]
@@ -183,7 +197,7 @@ def _board(folder: Path, start: int) -> Any:
     finally:
         for name in absent:
             del sys.modules[name]
-    return SummaryWriter(str(folder), purge_step=start + 1)
+    return SummaryWriter(str(folder), purge_step=purge_step)
 
 
 def truncate_after(path: Path, step: int) -> None:

@@ -1,10 +1,12 @@
 """The training loop: steps, metrics, evaluations and checkpoints in their order.
 
-    step = train_loop(context, state, start=0, events=events)   # reached, and saved
+    end = train_loop(context, state, start=0, events=events)
+    end.step, end.finished, end.not_evaluated       # reached, and saved
 
 Step N is handed to the devices before the metrics of step N-1 are read, so that the devices never
 wait for the host. A checkpoint of step N holds the position of the data after the batch of step N,
-and is written when that step's loss is known to be a number.
+and is written when that step's loss is known to be a number, before the step is evaluated. An
+evaluation that fails is said, and training goes on.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,10 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from flanmix.console import warn
 from flanmix.data.loader import global_batch
 from flanmix.errors import UserError
 from flanmix.learn.checkpoint_writer import CheckpointWriter
-from flanmix.learn.integrity import saved_steps
+from flanmix.learn.integrity import reason_of, saved_steps
 from flanmix.learn.step import StepMetrics, TrainState
 from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import batch_sharding
@@ -70,33 +73,55 @@ class PendingStep:
     metrics: StepMetrics
 
 
-def train_loop(context: TrainContext, state: TrainState, start: int, events: Events) -> int:
-    """Trains from `start` to the last step; returns the step that was reached, and is saved."""
+@dataclass(frozen=True)
+class End:
+    """How training ended.
+
+    Attributes:
+        step: the step that was reached, and is saved.
+        finished: whether all steps are made; if not, the run was asked to end.
+        not_evaluated: steps whose evaluation failed.
+    """
+
+    step: int
+    finished: bool
+    not_evaluated: tuple[int, ...] = ()
+
+
+def train_loop(context: TrainContext, state: TrainState, start: int, events: Events) -> End:
+    """Trains from `start` to the last step."""
     step, saved = start, start if start else None
     position = context.data.loader.state()
     pending: PendingStep | None = None
-    if context.evals.due(step):  # the run was stopped between a step and its evaluation
-        _score(context, events, state, step)
+    failed: list[int] = []
+    if context.evals.due(step):  # stopped between a step and its evaluation, or without any steps
+        if saved is None:
+            _save(context, events, state, step, position)
+            saved = step
+        failed += _evaluate(context, events, state, step)
     while step < context.steps and not context.preemption.asked(step):
         state, dispatched = _dispatch(context, state, step + 1)
         step, position = step + 1, dispatched.position
         if pending is not None:
             _record_metrics(context, events, pending)
         pending = dispatched
-        score_now, save_now = context.evals.due(step), _every(context.checkpoint_every, step)
-        if score_now or save_now:
+        evaluate_now = context.evals.due(step)
+        save_now = step == context.steps or _every(context.checkpoint_every, step)
+        if evaluate_now or save_now:
             _record_metrics(context, events, pending)
             pending = None
-        mean = _score(context, events, state, step) if score_now else None
         if save_now:
-            _save(context, events, state, step, position, mean)
+            _save(context, events, state, step, position)
             saved = step
+        if evaluate_now:
+            failed += _evaluate(context, events, state, step)
     if pending is not None:
         _record_metrics(context, events, pending)
     if saved != step:
-        _save(context, events, state, step, position, context.evals.mean(step))
+        _save(context, events, state, step, position)
     context.writer.wait()
-    return step
+    left = context.evals.due(step) and step not in failed  # asked to end while it evaluated
+    return End(step, step >= context.steps and not left, tuple(failed))
 
 
 def _dispatch(
@@ -107,7 +132,7 @@ def _dispatch(
     features = next(loader)
     info = StepInfo(
         step=step,
-        batch_hash=hosts.global_hash(features),
+        batch_hash=hosts.shared_hash(features, step),
         epochs=loader.epochs(),
         encoder_positions=positions(features, "encoder_input_tokens"),
         decoder_positions=positions(features, "decoder_input_tokens"),
@@ -132,15 +157,29 @@ def _record_metrics(context: TrainContext, events: Events, pending: PendingStep)
         raise UserError(f"{error}; {left}") from error
 
 
-def _score(context: TrainContext, events: Events, state: TrainState, step: int) -> float | None:
-    """Evaluates, also the model as it was before the first step if that is wanted and not there."""
-    if context.before is not None and step and not context.evals.done(0):
-        context.evals.score(context.before(), 0)
-    mean = context.evals.score(context.learner.model(state), step)
-    if mean is not None:
-        events.say(f"step {step}: mean score {mean:.2f}")
+def _evaluate(context: TrainContext, events: Events, state: TrainState, step: int) -> list[int]:
+    """Evaluates a step, once what was to be saved of it is on disk.
+
+    The model as it was before the first step is evaluated too, if that is wanted and not there.
+
+    Returns:
+        the step, if its evaluation failed.
+    """
+    context.writer.wait()
+    failed = []
+    try:
+        if context.before is not None and step and not context.evals.done(0):
+            context.evals.score(context.before(), 0)
+        mean = context.evals.score(context.learner.model(state), step)
+        if mean is not None:
+            events.say(f"step {step}: mean score {mean:.2f}")
+    except Exception as error:  # memory, a full disk, whatever: the steps are worth more
+        reason = str(error) if isinstance(error, UserError) else reason_of(error)
+        warn(f"the evaluation of step {step} failed, and training goes on: {reason}")
+        failed.append(step)
+    hosts.meet(f"the evaluation of step {step}")
     events.restart_clock()
-    return mean
+    return failed
 
 
 def _save(
@@ -149,13 +188,10 @@ def _save(
     state: TrainState,
     step: int,
     position: np.ndarray,
-    mean: float | None,
 ) -> None:
     """Starts to write the checkpoint of a step whose metrics have been recorded."""
     events.sync()
-    context.writer.save(
-        state, step=step, position=hosts.gather(position), run=context.record, score=mean
-    )
+    context.writer.save(state, step=step, position=hosts.gather(position), run=context.record)
 
 
 def _every(period: int, step: int) -> bool:

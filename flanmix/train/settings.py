@@ -10,14 +10,15 @@
 `Run` holds the parts, and whoever works takes the part that it reads. Every class here is a gin
 name. A field that a command line sets by a short name of its own says so where it is declared:
 `by_macro("BATCH_SIZE")` makes `--gin.BATCH_SIZE=32` set `DataConfig.batch_size`. The list of these
-names, the gin bindings, and what a run record keeps of the data are all made from the dataclasses.
+names, the gin bindings, and what a run record keeps of the data are all made from the dataclasses
+(`flanmix.fields`, which also checks them).
 """
 
 import dataclasses
+import inspect
 import math
-import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,66 +28,35 @@ import jax
 from flanmix.data.loader import LoaderConfig
 from flanmix.data.tokens import Architecture
 from flanmix.errors import UserError
+from flanmix.fields import (
+    by_macro,
+    check_interval,
+    check_range,
+    check_types,
+    decides_batches,
+    gin_name,
+)
 from flanmix.learn.loss import CrossEntropy, Loss
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model.api import Compute, ModelConfig
 from flanmix.model.sharding import make_mesh
-
-_MACRO = "macro"
-_ELSEWHERE = "elsewhere"
+from flanmix.registry.paths import address
 
 
-def by_macro(macro: str, *, decides_batches: bool = True, **default: Any) -> Any:
-    """Declares a field that the command line sets by a name of its own.
-
-    Args:
-        macro: the name, as in `--gin.NAME=VALUE`.
-        decides_batches: for a field of `DataConfig`, whether batches depend on it; a run can then
-            only go on with the same value.
-        **default: `default=` or `default_factory=`, as `dataclasses.field` takes them.
-    """
-    return field(metadata={_MACRO: macro, _ELSEWHERE: not decides_batches}, **default)
-
-
-def check_types(config: Any) -> None:
-    """Checks the fields of a frozen dataclass against their annotations.
-
-    Raises:
-        ValueError: names the field and the value.
-    """
-    hints = typing.get_type_hints(type(config))
-    for declared in dataclasses.fields(config):
-        value, wanted = getattr(config, declared.name), hints[declared.name]
-        kinds = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
-        kinds = tuple(typing.get_origin(kind) or kind for kind in kinds)
-        if any(getattr(kind, "_is_protocol", False) for kind in kinds):
-            continue  # whatever has its methods
-        # True is an int to Python, and hardly what anybody means by BATCH_SIZE.
-        if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
-            names = " or ".join("None" if k is types.NoneType else k.__name__ for k in kinds)
-            raise ValueError(
-                f"{gin_name(config, declared.name)} is {value!r}: must be of type {names}"
-            )
-
-
-def check_range(config: Any, least: int, *names: str) -> None:
-    """Checks that fields are None or at least so much.
+def check_paths(config: Any, *names: str) -> None:
+    """Checks that fields are None or paths, and no addresses such as `gs://bucket/store`.
 
     Raises:
         ValueError: names the field and the value.
     """
     for name in names:
         value = getattr(config, name)
-        if value is not None and value < least:
-            must = f"be at least {least}" if least else "not be negative"
-            raise ValueError(f"{gin_name(config, name)} is {value}: must {must}")
+        if value is not None and (why := address(value)):
+            raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
 
 
-def gin_name(config: Any, name: str) -> str:
-    """Returns the name by which a user sets a field: its macro, or `Class.field`."""
-    macro = config.__dataclass_fields__[name].metadata.get(_MACRO)
-    return macro or f"{type(config).__name__}.{name}"
+SEEDS = "[0, 9223372036854775807]"  # what JAX takes
 
 
 @dataclass(frozen=True)
@@ -121,8 +91,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "store", "vocabulary", "data_dir")
         check_range(self, 1, "batch_size", "streams")
-        check_range(self, 0, "seed")
+        check_range(self, 2, "inputs_length", "targets_length")
+        check_interval(self, SEEDS, "seed")
         _ = self.loader("encoder_decoder")
 
     def loader(self, architecture: str) -> LoaderConfig:
@@ -142,7 +114,7 @@ class DataConfig:
         values = {
             gin_name(self, declared.name): getattr(self, declared.name)
             for declared in dataclasses.fields(self)
-            if not declared.metadata.get(_ELSEWHERE)
+            if decides_batches(declared)
         }
         streams = self.loader(architecture).num_streams
         return values | {gin_name(self, "streams"): streams, "architecture": architecture}
@@ -158,7 +130,8 @@ class TrainConfig:
         schedule: the learning rate.
         loss: what is minimised.
         seed: of new parameters and of dropout.
-        microbatches: parts of a batch whose gradients are computed one after another.
+        microbatches: parts of a batch whose gradients are computed one after another; the result is
+            that of the whole batch, but for dropout, of which each part draws its own.
         trainable: a regular expression; parameters whose path it matches from the beginning, such
             as `decoder/.*`, are trained, the others stay frozen.
     """
@@ -174,7 +147,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, 1, "microbatches")
-        check_range(self, 0, "steps", "seed")
+        try:
+            inspect.signature(self.loss).bind(None, None, dropout_rng=None, num_tasks=1)
+        except TypeError as error:
+            raise ValueError(f"TrainConfig.loss is {self.loss!r}: no loss ({error})") from None
+        check_range(self, 0, "steps")
+        check_interval(self, SEEDS, "seed")
 
 
 @dataclass(frozen=True)
@@ -187,16 +165,20 @@ class CheckpointConfig:
         keep_best: best checkpoints, by mean score, that stay as well.
         initialize_from: a checkpoint, or a run's folder, that the parameters come from.
         allow_missing: whether parameters that it lacks are new, and named, or an error.
+        allow_changes: whether a run goes on with other settings than it was trained with; a yes is
+            for one start, and is not kept in the run's configuration.
     """
 
     every: int = by_macro("CHECKPOINT_EVERY", default=1000)
-    keep_last: int = 3
+    keep_last: int = by_macro("KEEP_LAST", default=3)
     keep_best: int = 1
     initialize_from: str | None = by_macro("INITIALIZE_FROM", default=None)
     allow_missing: bool = by_macro("ALLOW_MISSING", default=False)
+    allow_changes: bool = by_macro("ALLOW_CHANGES", default=False)
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "initialize_from")
         check_range(self, 1, "keep_last")
         check_range(self, 0, "every", "keep_best")
 
@@ -206,8 +188,8 @@ class Evaluation:
     """What is evaluated, while training and after it.
 
     Attributes:
-        groups: name of a group of scores -> the mixture whose tasks and templates it holds; nothing
-            is evaluated in training where there is none.
+        groups: name of a group of scores -> the mixture whose tasks and templates it holds; None
+            for the run's own mixture, and no group at all for no evaluation in training.
         every: steps between evaluations; 0 for the last one only.
         examples: at most so many records of each task; None for all.
         selection: at most so many validation records choose a task's best template; 0: none do.
@@ -215,14 +197,15 @@ class Evaluation:
         batch_size: rows of a batch; None for the training's.
     """
 
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] | None = None
     every: int = by_macro("EVAL_EVERY", default=0)
-    examples: int | None = None
+    examples: int | None = by_macro("EVAL_EXAMPLES", default=None)
     selection: int = 0
     before: bool = False
-    batch_size: int | None = None
+    batch_size: int | None = by_macro("EVAL_BATCH_SIZE", default=None)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range(self, 1, "examples", "batch_size")
         check_range(self, 0, "selection", "every")
 
@@ -236,14 +219,19 @@ class MeshConfig:
         fsdp: shards of parameters and batch.
         tensor: shards of heads, of the MLP's inner dimension and of the vocabulary.
         multi_host: whether this is one process of several; None to look at the environment.
+        max_replicated: the share of the parameters that may be whole on every device because `fsdp`
+            and `tensor` divide none of their dimensions; 1.0 for all of them.
     """
 
     data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    fsdp: int = by_macro("FSDP", default=1)
+    tensor: int = by_macro("TENSOR", default=1)
     multi_host: bool | None = None
+    max_replicated: float = 0.5
 
     def __post_init__(self) -> None:
+        check_types(self)
+        check_interval(self, "[0, 1]", "max_replicated")
         sizes = (self.data, self.fsdp, self.tensor)
         if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
             raise ValueError(
@@ -293,6 +281,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_paths(self, "run_dir")
         _ = self.loader
 
     @property
@@ -306,11 +295,12 @@ class Run:
         return self.data.loader(self.model.architecture)
 
     def check_devices(self, devices: int, hosts: int) -> None:
-        """Checks that the devices can share a batch.
+        """Checks that the devices can share the batches, of training and of evaluation.
 
         Raises:
             UserError: they can't; says what would do.
         """
+        self.check_evaluation_devices(devices)
         data, fsdp, _ = self.mesh.sizes(devices)
         microbatches = self.train.microbatches if self.train else 1
         rows = data * fsdp * microbatches
@@ -327,13 +317,21 @@ class Run:
                 f"choose a multiple of {hosts} that divides BATCH_SIZE"
             )
 
+    def check_evaluation_devices(self, devices: int) -> None:
+        """Checks that the devices can share a batch of an evaluation.
+
+        Raises:
+            UserError: they can't; says what would do.
+        """
+        data, fsdp, _ = self.mesh.sizes(devices)
+        rows = self.evaluation.batch_size or self.data.batch_size
+        if rows % (data * fsdp):
+            by = self.evaluation if self.evaluation.batch_size else self.data
+            raise UserError(
+                f"{gin_name(by, 'batch_size')} is {rows}: its rows can't be divided over "
+                f"{data * fsdp} devices (data {data} x fsdp {fsdp}): choose a multiple of "
+                f"{data * fsdp}"
+            )
+
 
 PARTS = (Run, DataConfig, TrainConfig, CheckpointConfig, Evaluation, MeshConfig)
-
-
-def macros() -> Iterator[tuple[str, type, dataclasses.Field]]:
-    """Yields (macro, class, field) of all fields that have a short name."""
-    for part in PARTS:
-        for declared in dataclasses.fields(part):
-            if macro := declared.metadata.get(_MACRO):
-                yield macro, part, declared

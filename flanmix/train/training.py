@@ -2,7 +2,7 @@
 
     mesh -> data -> learner -> restore -> loop -> last checkpoint and evaluation
 
-    step = train(run, text)         # text: the configuration, which RUN_DIR and checkpoints keep
+    end = train(run, text)         # text: the configuration, which RUN_DIR and checkpoints keep
 
 Run again, it goes on where the last checkpoint was written: parameters and optimizer come from the
 newest complete checkpoint of RUN_DIR, else parameters from INITIALIZE_FROM, else all is new.
@@ -26,19 +26,23 @@ from flanmix.learn.step import TrainState
 from flanmix.model.api import LanguageModel
 from flanmix.model.params import merge
 from flanmix.train import hosts
+from flanmix.train.changes import changed, confirm
 from flanmix.train.data import open_data
 from flanmix.train.events import Events
 from flanmix.train.files import CHECKPOINTS
 from flanmix.train.learner import Learner, build_learner, params_of
-from flanmix.train.loop import TrainContext, train_loop
-from flanmix.train.run_record import check_unchanged, prepare_folder, run_record
+from flanmix.train.loop import End, TrainContext, train_loop
+from flanmix.train.replicated import check_replicated
+from flanmix.train.run_lock import locked
+from flanmix.train.run_record import check_unchanged, run_record, write_config
 from flanmix.train.scoring import EvalRunner, configured_tasks
 from flanmix.train.settings import Run
+from flanmix.train.truncated import say_truncation
 
 PyTree = Any
 
 
-def train(run: Run, text: str) -> int:
+def train(run: Run, text: str) -> End:
     """Trains to the last step, or until the run is asked to end; what was reached is saved.
 
     Args:
@@ -46,7 +50,7 @@ def train(run: Run, text: str) -> int:
         text: its configuration as a gin file.
 
     Returns:
-        The step that was reached.
+        The step that was reached, and what failed on the way.
 
     Raises:
         UserError: anything that the user can mend, before anything is computed where possible.
@@ -62,26 +66,30 @@ def train(run: Run, text: str) -> int:
         learner = build_learner(
             run.model, run.compute, run.train, num_tasks=len(data.mixture.tasks)
         )
-        tasks = []
-        if run.evaluation.groups:  # a name that is unknown is found before anything is computed
-            tasks = configured_tasks(run.data, run.evaluation, data.store)
+        check_replicated(run.mesh, learner.abstract_params)
+        # A name that is unknown is found before anything is computed.
+        tasks = configured_tasks(run.data, run.evaluation, data.store)
+        hosts.first_host_does(lambda: stack.enter_context(locked(run.folder)))
         start = find_start(run, learner)
-        record = run_record(
-            run, data.mixture, data.absent, data.vocabulary, text, start.trained_before
-        )
+        record = run_record(run, data, text, start.trained_before)
+        earlier = None
         if start.run is not None and start.position is not None:
             check_unchanged(start.run, record, run.folder)
+            if changes := changed(start.run, run, start.step):
+                confirm(changes, run, start.step)
+                earlier = start.step, start.run["configuration"]
             data.loader.restore(start.position)
         tasks = with_seen(tasks, record["trained"])
         evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption)
-        prepare_folder(run.folder, text)
+        write_config(run.folder, text, earlier)
+        say_truncation(run.folder, data, run.loader)
         evals.drop_scores_after(start.step)
         context = TrainContext(
             steps=run.train.steps,
             checkpoint_every=run.checkpoints.every,
             learner=learner,
             data=data,
-            writer=stack.enter_context(_writer(run)),
+            writer=stack.enter_context(_writer(run, evals)),
             evals=evals,
             before=(lambda: first_model(run, learner)) if run.evaluation.before else None,
             preemption=preemption,
@@ -91,11 +99,12 @@ def train(run: Run, text: str) -> int:
             return train_loop(context, start.state, start.step, events)
 
 
-def _writer(run: Run) -> CheckpointWriter:
+def _writer(run: Run, evals: EvalRunner) -> CheckpointWriter:
     return CheckpointWriter(
         run.folder / CHECKPOINTS,
         keep_last=run.checkpoints.keep_last,
         keep_best=run.checkpoints.keep_best,
+        score_of=evals.mean,
     )
 
 
@@ -129,7 +138,7 @@ def find_start(run: Run, learner: Learner) -> Start:
     """
     folder = run.folder / CHECKPOINTS
     if saved_steps(folder):
-        opened = open_checkpoint(folder, state=learner.abstract)
+        opened = open_checkpoint(folder, state=learner.abstract, model_of=lambda _: run.model)
         set_aside(opened.damaged)
         say(f"going on from step {opened.step} in {run.folder}")
         assert opened.state is not None
@@ -153,7 +162,9 @@ def _initial_checkpoint(run: Run, learner: Learner) -> OpenCheckpoint | None:
     if source is None:
         return None
     fill = (lambda: params_of(learner.init())) if run.checkpoints.allow_missing else None
-    opened = open_checkpoint(source, params=learner.abstract_params, fill=fill)
+    opened = open_checkpoint(
+        source, params=learner.abstract_params, fill=fill, model_of=lambda _: run.model
+    )
     new = f"; new: {', '.join(opened.missing)}" if opened.missing else ""
     say(f"parameters from {source}{new}")
     return opened

@@ -7,15 +7,17 @@
 Without a store only cards are read. With one, every prepared split is compared with its hash, and
 every record is rendered in every template that it fits. What reads unnaturally in many records
 (`{text}.` where most texts end with a full stop) is said once. With `--vocabulary`, a second
-table says what of the templates it loses. Ends with 1 if there are problems.
+table says what of the templates it loses, and options that are the same ids in it are a problem; of
+options that each record has itself, with a store. Ends with 1 if there are problems.
 """
 
 import argparse
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from flanmix.audit.lint import Problem, expected_templates, lint_entry, lint_mixture
+from flanmix.audit.lint import Problem, lint_entry, lint_mixture
 from flanmix.audit.splits import lint_splits
 from flanmix.console import print_json, printable, say, table
 from flanmix.errors import UserError
@@ -33,6 +35,10 @@ def main(args: argparse.Namespace) -> int:
     specs, problems = _lint(catalogue, tasks, mixtures)
     if args.store is not None:
         problems += _check_store(args.store, specs, named=bool(args.names))
+    losses: "Sequence[VocabularyLoss]" = ()
+    if args.vocabulary is not None:
+        losses, same = _losses(specs, args.vocabulary, args.store)
+        problems += same
     checked = len(tasks) + len(mixtures)
     document: dict[str, Any] = {
         "checked": checked,
@@ -41,7 +47,6 @@ def main(args: argparse.Namespace) -> int:
     if not args.json:
         _print(checked, problems)
     if args.vocabulary is not None:
-        losses = _losses(specs, args.vocabulary)
         rows = [asdict(loss) for loss in losses]
         document["vocabulary"] = {"name": args.vocabulary, "tasks": rows}
         if not args.json:
@@ -96,10 +101,9 @@ def _lint(
         entry.name for entry in catalogue.entries.values() if entry.collection in collections
     ]
     readable = {task.name: task for task in _readable(catalogue, siblings)}
-    expected = expected_templates(readable.values())
     problems: list[Problem] = []
     for entry in entries:
-        problems += lint_entry(entry, expected.get(entry.collection, 0))
+        problems += lint_entry(entry)
         if entry.name in readable:
             problems += lint_splits(readable[entry.name])
     broken = [name for name in siblings if name not in readable]
@@ -119,12 +123,20 @@ def _readable(catalogue: Catalogue, names: Iterable[str]) -> Iterator[TaskSpec]:
 # ---- vocabulary --------------------------------------------------------------------------------
 
 
-def _losses(specs: Sequence[TaskSpec], name: str) -> "list[VocabularyLoss]":
-    from flanmix.audit.vocabulary_loss import vocabulary_loss
+def _losses(
+    specs: Sequence[TaskSpec], name: str, folder: str | None
+) -> "tuple[list[VocabularyLoss], list[Problem]]":
+    from flanmix.audit.vocabulary_loss import option_problems, vocabulary_loss
+    from flanmix.data.store.store import Store
     from flanmix.data.vocabulary import load_vocabulary
 
     vocabulary = load_vocabulary(name)
-    return [vocabulary_loss(spec, vocabulary) for spec in specs]
+    store = None if folder is None else Store.existing(folder)
+    problems = []
+    for spec in specs:
+        with contextlib.suppress(UserError):  # of records that can't be read; _check_store says it
+            problems += option_problems(spec, vocabulary, store)
+    return [vocabulary_loss(spec, vocabulary) for spec in specs], problems
 
 
 # ---- records -----------------------------------------------------------------------------------

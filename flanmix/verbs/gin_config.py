@@ -7,27 +7,33 @@
 Files, and what they include, are looked up from the working directory, then in the search paths,
 then in the `gin/` that comes with flanmix. A value that is no gin literal is taken for a string, so
 that `RUN_DIR=/data/a` needs no quotes inside quotes. Short names such as STEPS are macros that the
-settings declare (`by_macro`); they are bound to their fields here, so that no gin file lists them.
-One that nobody sets has the default of its field; one without a default, or set to `%gin.REQUIRED`,
-is asked for. Every model and loss of the tables is a gin name, those of plugins too.
+settings declare (`by_macro`); `gin_names` binds them to their fields, so that no gin file lists
+them. One that nobody sets has the default of its field; one without a default, or set to
+`%gin.REQUIRED`, is asked for. Every model and loss of the tables is a gin name, those of plugins
+too; their values are checked against the types that they declare.
 """
 
 import argparse
-import dataclasses
+import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import gin
+from flanmix.console import say
 from flanmix.errors import UserError, nearest
+from flanmix.fields import checked_values
 from flanmix.learn.loss import LOSSES
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model import decoder, t5  # noqa: F401  # they register themselves
 from flanmix.model.api import MODELS, Compute
 from flanmix.registry.paths import gin_root
-from flanmix.train.settings import PARTS, Run, macros
+from flanmix.train.files import CHECKPOINTS, METRICS
+from flanmix.train.settings import PARTS, Run
+from flanmix.verbs.gin_names import Names
+from flanmix.verbs.gin_statements import check_twice, read
 
 _search: list[Path] = []  # where gin's file reader looks, as the last `load` was given
 _registered: set[type] = set()
@@ -60,28 +66,44 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
         search_paths: folders to look the files up in; one may hold several with commas.
 
     Raises:
-        UserError: an unknown name, a missing file or value, or a value out of its range.
+        UserError: an unknown name, a missing file or value, a value of the wrong type or out of its
+            range, a name that is bound twice in one place, or one that nothing reads.
     """
     _register()
     gin.clear_config(clear_constants=False)
+    names = None
     _search[:] = [Path(p).expanduser() for text in search_paths for p in text.split(",") if p]
     try:
-        gin.parse_config(_macro_bindings())
-        texts = [text for file in files for text in _texts(gin.parse_config_file(file))]
-        for binding in bindings:
-            texts.append(_quoted(binding))
-            gin.parse_config(texts[-1])
-        _complete_macros("\n".join(texts))
-        return gin.get_configurable("Run")()
+        for file in files:
+            gin.parse_config_file(file)
+            _stay_in_its_folder(file)
+        flags = [_quoted(binding) for binding in bindings]
+        for flag in flags:
+            gin.parse_config(flag)
+        statements = read(files, flags, _open)
+        check_twice(statements)
+        names = Names(statements, configurables())
+        names.bind()
+        run = gin.get_configurable("Run")()
+        names.check_read()
+        return run
     except UserError:
         raise
     except Exception as error:  # gin raises whatever it or a configurable meets, with notes added
-        raise UserError(_one_line(error)) from error
+        text = _one_line(error)
+        found = re.match(r"(\w+\.\w+) is (\S+)(?=: must)", text)
+        if found and names is not None:
+            text = names.spoken(*found.groups()) + text[found.end() :]
+        raise UserError(text) from error
 
 
 def operative() -> str:
-    """Returns the configuration as it was used by the last `load`, as a gin file."""
+    """Returns the configuration as it was used by the last `load`, as a gin file.
+
+    Without ALLOW_CHANGES: a yes is for the start that it was given to.
+    """
     text = gin.operative_config_str(max_line_length=100)
+    text = re.sub(r"^(ALLOW_CHANGES|.*\.allow_changes) = .*\n", "", text, flags=re.MULTILINE)
     # gin notes in which macro a value was read; kept, it would bind stronger than T5Config.x = ...
     return re.sub(r"^(# Parameters for )?[A-Z_]+/(?=\w+[.:])", r"\1", text, flags=re.MULTILINE)
 
@@ -89,16 +111,23 @@ def operative() -> str:
 def _register() -> None:
     for kind in configurables():
         if kind not in _registered:
-            gin.external_configurable(kind, name=kind.__name__)
+            gin.external_configurable(_checked(kind), name=kind.__name__)
             _registered.add(kind)
     # Ours alone: gin's own look for a Python package of the folder's name too, and complain.
     readers: list[Any] = gin.config._FILE_READERS
     readers[:] = [(_open, lambda path: _found(path) is not None)]
 
 
-def _macro_bindings() -> str:
-    """The gin text that binds each macro to the fields that it sets."""
-    return "\n".join(f"{part.__name__}.{field.name} = %{macro}" for macro, part, field in macros())
+def _checked(kind: type) -> Callable[..., Any]:
+    """Returns what makes a class of values of the types that it declares, a plugin's too."""
+
+    def make(**values: Any) -> Any:
+        return kind(**checked_values(kind, values))
+
+    # What gin reads of it: where it comes from, and which parameters it has.
+    make.__name__, make.__module__ = kind.__name__, kind.__module__
+    vars(make)["__signature__"] = inspect.signature(kind)
+    return make
 
 
 def _candidates(path: str) -> Iterator[Path]:
@@ -136,46 +165,23 @@ def _quoted(binding: str) -> str:
     return f"{name} = {value}"
 
 
-def _texts(parsed: gin.config.ParsedConfigFileIncludesAndImports) -> Iterator[str]:
-    """Yields the text of a file, and of all that it includes."""
-    with _open(parsed.filename) as file:
-        yield file.read()
-    for included in parsed.includes:
-        yield from _texts(included)
+def _stay_in_its_folder(file: str) -> None:
+    """Names the folder that a run's configuration lies in as RUN_DIR, whatever it says itself.
 
-
-def _complete_macros(text: str) -> None:
-    """Gives the macros that nobody sets the defaults of their fields.
-
-    Raises:
-        UserError: a macro that nobody reads, which gin would let pass, or one without a value.
+    A run's folder that was copied or moved is a run by itself: nothing may lead from it to where it
+    came from. Later files and bindings can still name another one.
     """
-    text = re.sub(r"#.*$", "", text, flags=re.MULTILINE)
-    config = re.sub(r"^#.*$", "", gin.config_str(), flags=re.MULTILINE)
-    defined = set(re.findall(r"^([A-Za-z_]\w*) =", config, flags=re.MULTILINE))
-    unset = set(re.findall(r"^(\w+) = \\?\s*%gin\.REQUIRED", config, flags=re.MULTILINE))
-    read = set(re.findall(r"%([A-Za-z_]\w*)(?![\w.])", text))
-    known = {macro for macro, _, _ in macros()}
-    for name in sorted(defined - read - known):
-        raise UserError(f"gin name '{name}' is unknown{nearest(name, read | known)}")
-    if "Run.data" not in config:
-        raise UserError("the gin files describe no run: include one of gin/runs/")
-    # Macros of parts that the run does not have, such as an evaluation's STEPS, need no value.
-    used = {
-        macro: field
-        for macro, part, field in macros()
-        if part is Run or re.search(rf"@{part.__name__}\(", config)
-    }
-    missing = []
-    for name in sorted(((read | set(used)) - defined) | unset):
-        default = used[name].default if name in used else dataclasses.MISSING
-        if name in unset or default is dataclasses.MISSING:
-            missing.append(name)
-        else:
-            gin.bind_parameter(f"{name}/gin.macro.value", default)
-    if missing:
-        example = f"--gin.{missing[0]}=..."
-        raise UserError(f"no value for {', '.join(missing)}: give it with {example} or in gin")
+    found = _found(file)
+    if found is None or not re.fullmatch(r"config(\.\d+)?\.gin", found.name):
+        return
+    folder = found.absolute().parent
+    of_a_run = (folder / CHECKPOINTS).is_dir() or (folder / METRICS).is_file()
+    if not of_a_run or "\n# Parameters for Run:" not in found.read_text(encoding="utf-8"):
+        return  # somebody's own file of that name
+    written = gin.config.query_parameter("RUN_DIR/gin.macro.value")
+    if Path(written).expanduser().absolute() != folder:
+        say(f"RUN_DIR is {folder}, where {found.name} lies (it was written in {written})")
+    gin.bind_parameter("RUN_DIR/gin.macro.value", str(folder))
 
 
 def _one_line(error: Exception) -> str:
@@ -196,6 +202,8 @@ def _one_line(error: Exception) -> str:
         return _missing_file(match[1]) + where
     if match := re.search(r"In call to configurable '(\w+)'", str(error)):
         text = text if isinstance(error, ValueError) else f"{match[1]}: {text}"
+    if isinstance(error, RecursionError):
+        return f"a gin file includes itself, or a name is bound to itself{where}"
     if isinstance(error, SyntaxError):
         file = f" ({error.filename}, line {error.lineno})" if error.filename else ""
         return f"gin can't read {(error.text or '').strip()!r}: {error.msg}{file}"

@@ -5,7 +5,8 @@
 
 What is there and unchanged is skipped, so that an interrupted run is completed by running it again.
 A task that fails is named with its reason and does not stop the others; the exit code is then 2.
-Only a full disk stops everything.
+Only a full disk stops everything. Nothing is downloaded without `--download`: what would have to be
+is one table at the end.
 """
 
 import argparse
@@ -30,7 +31,8 @@ def main(args: argparse.Namespace) -> int:
     catalogue.expand_all(args.names)  # before a folder is made
     store = Store(args.store)
     _check_writable(store.root)
-    if args.data_dir is not None and not Path(args.data_dir).is_dir():
+    missing = args.data_dir is not None and not Path(args.data_dir).is_dir()
+    if missing and (not args.download or Path(args.data_dir).exists()):
         raise UserError(f"--data_dir {args.data_dir} is no folder")
     # TensorFlow, where a source needs it, has much to say that is nobody's concern here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,6 +43,7 @@ def main(args: argparse.Namespace) -> int:
         data_dir=args.data_dir,
         limit=args.limit,
         workers=args.workers,
+        download=args.download,
     )
     if args.json:
         print(json.dumps(asdict(summary), indent=1))

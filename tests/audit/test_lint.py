@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flanmix.audit.lint import Problem, expected_templates, lint_entry, lint_mixture, lint_task
+from flanmix.audit.lint import Problem, lint_entry, lint_mixture
 from flanmix.registry.catalogue import Catalogue
 from flanmix.registry.collections import card_entry
 from tests.registry.cards import CARD, write_card
@@ -120,17 +120,22 @@ def test_options_that_are_listed_twice(tmp_path: Path) -> None:
     ]
 
 
-def test_fewer_templates_than_the_collection(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_card(tmp_path, f"mine/nli/{name}")
+def test_tasks_of_a_collection_may_have_as_many_templates_as_they_like(tmp_path: Path) -> None:
+    write_card(tmp_path, "mine/nli/a")
     short = CARD.format(name="c").replace(f"  {FIRST}\n", "")
     write_card(tmp_path, "mine/nli/c", short)
-    catalogue = Catalogue([tmp_path])
-    expected = expected_templates(map(catalogue.task, catalogue.names()))
-    assert expected == {"mine": 3}
-    (problem,) = lint_task(catalogue.task("c"), expected["mine"])
-    assert problem.message == "has 2 templates; tasks of 'mine' have 3"
-    assert lint_task(catalogue.task("a"), expected["mine"]) == []
+    entries = Catalogue([tmp_path]).entries
+    assert [lint_entry(entries[name]) for name in ("a", "c")] == [[], []]
+
+
+def test_options_that_a_number_names_in_two_ways(tmp_path: Path) -> None:
+    stars = CARD.format(name="toy").replace('["yes", "no"]', '["1", "2", "3"]')
+    (problem,) = lint(write_card(tmp_path, "mine/nli/toy", stars))
+    assert "may be the text or the number of one of ['1', '2', '3']: write" in problem.message
+    assert "answer: {text: label}, {index: label} or {index: label, first: 1}" in problem.message
+    for said in ("{text: label}", "{index: label}", "{index: label, first: 1}"):
+        chosen = stars.replace("answer: label", f"answer: {said}")
+        assert lint(write_card(tmp_path, "mine/nli/toy", chosen)) == []
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from flanmix.audit.vocabulary_loss import VocabularyLoss, vocabulary_loss
+from flanmix.audit.vocabulary_loss import VocabularyLoss, option_problems, vocabulary_loss
+from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import load_vocabulary
 from flanmix.registry.card import load_card
 from flanmix.registry.catalogue import Catalogue
 from flanmix.registry.paths import tasks_root
+from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
 from flanmix.registry.template import Template
 from tests.registry.cards import write_card
@@ -65,3 +67,54 @@ def test_a_vocabulary_that_holds_nothing(spec: TaskSpec) -> None:
     only = replace(spec, templates=(Template("{premise} a"), Template("{premise}\nb")))
     loss = vocabulary_loss(only, Deaf())
     assert (loss.unknown_share, loss.collapsed_pairs) == (1.0, 1)
+
+
+FACES = ("\U0001f600", "\U0001f622", "none")
+
+
+class Letters:
+    """A vocabulary of letters; whatever else there is, is one unknown piece."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(c) if c.isascii() and c.isalpha() else 2 for c in text]
+
+
+def test_options_of_the_same_ids_are_a_problem(spec: TaskSpec) -> None:
+    assert option_problems(spec, Letters()) == []
+    (problem,) = option_problems(replace(spec, options=FACES), Letters())
+    assert (problem.task, problem.template, problem.record) == ("toy", None, None)
+    assert problem.message.startswith("options '\U0001f600' and '\U0001f622' are the same ids")
+
+
+def test_options_are_looked_at_in_their_templates(spec: TaskSpec) -> None:
+    class Short(Letters):
+        def encode(self, text: str) -> list[int]:
+            return super().encode(text)[:4]
+
+    templates = (Template("{premise}"), Template("{hypothesis}", "it is {answer}"))
+    short = replace(spec, templates=templates, options=("yes", "no"))
+    (problem,) = option_problems(short, Short())
+    assert "'yes' and 'no'" in problem.message
+    assert option_problems(replace(short, templates=templates[:1]), Short()) == []
+
+
+def test_options_of_each_record_are_looked_at_in_the_store(spec: TaskSpec, tmp_path: Path) -> None:
+    own = replace(spec, options=(), option_fields=("a", "b"))
+    store = Store(tmp_path / "store")
+    fields = {"premise": "x", "hypothesis": "y"}
+    options = [("yes", "no"), ("+", "-"), ("a b", "a\nb"), ("1", "one")]
+    rows = [Record(f"train-{i}", fields, own[:1], own) for i, own in enumerate(options)]
+    store.write(own, "train", rows)
+    assert option_problems(own, Letters()) == []
+    (problem,) = option_problems(own, Letters(), store)
+    assert problem.record == "train-1"
+    assert problem.message.startswith("options '+' and '-' are the same ids")
+    assert problem.message.endswith("so it is in 2 of 4 train records")
+
+
+def test_no_options_that_ship_become_the_same_for_t5(t5_model: str) -> None:
+    catalogue, vocabulary = Catalogue([tasks_root()]), load_vocabulary(t5_model)
+    found = [
+        p for name in catalogue.names() for p in option_problems(catalogue.task(name), vocabulary)
+    ]
+    assert found == []

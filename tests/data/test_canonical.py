@@ -1,6 +1,7 @@
 """Raw records become canonical ones, or say why not."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,55 @@ def test_bytes_numbers_and_numpy_are_understood(spec: TaskSpec):
 def test_what_does_not_fit_is_one_line(spec: TaskSpec, change: dict, message: str):
     with pytest.raises(RecordError, match=rf"task 'toy', record train-3: .*{message}"):
         canonicalize(spec, {**GOOD, **change}, "train-3")
+
+
+ABSENT = [None, math.nan, np.float32("nan"), np.array(math.nan), "no such key"]
+
+
+@pytest.mark.parametrize("value", ABSENT)
+def test_null_nan_and_a_missing_key_are_one_thing(spec: TaskSpec, value: object):
+    raw: dict = {**GOOD, "hypothesis": value}
+    if value == "no such key":
+        del raw["hypothesis"]
+    with pytest.raises(RecordError, match=r"record t-0: .*'hypothesis'.* is missing"):
+        canonicalize(spec, raw, "t-0")
+    lenient = dataclasses.replace(spec, optional=("hypothesis",), rationale="why.not")
+    (record,) = canonicalize(lenient, raw, "t-0")
+    assert record.fields["hypothesis"] == "" and record.rationale == ""
+    assert canonicalize(lenient, {**raw, "why": {"not": value}}, "t-0")[0].rationale in ("", value)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, np.float32("inf"), [1.0, math.inf]])
+def test_infinity_is_no_value(spec: TaskSpec, value: object):
+    optional = dataclasses.replace(spec, optional=("hypothesis",))
+    with pytest.raises(RecordError, match=r"field 'hypothesis' is (infinite|a list)"):
+        canonicalize(optional, {**GOOD, "hypothesis": value}, "t-0")
+    listed = dataclasses.replace(spec, options=(), option_fields=("a", "b"))
+    with pytest.raises(RecordError, match=r"an option is (infinite|a list)"):
+        canonicalize(listed, {**GOOD, "a": "x", "b": value}, "t-0")
+    free = dataclasses.replace(spec, kind="generation", options=(), templates=(spec.templates[2],))
+    with pytest.raises(RecordError, match="the answer is infinite"):
+        canonicalize(free, {**GOOD, "label": value}, "t-0")
+
+
+@pytest.mark.parametrize("number", [3.8, 0.1, 1e-5, 2.5, 16777216.0, 123456.7])
+def test_single_precision_is_written_by_its_own_decimals(spec: TaskSpec, number: float):
+    for made in (np.float32(number), np.array(number, np.float32)):
+        (record,) = canonicalize(spec, {**GOOD, "hypothesis": made}, "t-0")
+        assert record.fields["hypothesis"] == str(number)
+    listed = dataclasses.replace(spec, options=(), option_fields="all")
+    raw = {**GOOD, "all": np.array([number, 7.2], np.float32), "label": "7.2"}
+    text = dataclasses.replace(listed, answer_form="text")
+    assert canonicalize(text, raw, "t-0")[0].options == (str(number), "7.2")
+
+
+def test_bytes_that_are_no_utf8_are_refused(spec: TaskSpec, tmp_path: Path):
+    with pytest.raises(RecordError, match=r"'text.premise' is not UTF-8 \(byte 2\)"):
+        canonicalize(spec, {**GOOD, "text": {"premise": b"ab\xff"}}, "t-0")
+    (tmp_path / "same.py").write_text("def same(raw):\n    return raw\n")
+    mapped = dataclasses.replace(spec, mapping="same.py:same", folder=tmp_path)
+    with pytest.raises(RecordError, match=r"'hypothesis' is not UTF-8 \(byte 0\)"):
+        canonicalize(mapped, {**GOOD, "hypothesis": np.array([b"\xc3"], object)}, "t-0")
 
 
 def test_a_missing_key_names_the_nearest(spec: TaskSpec):

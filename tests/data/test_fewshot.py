@@ -12,9 +12,12 @@ from flanmix.data.fewshot import (
     exemplars,
     wants_exemplars,
 )
+from flanmix.data.loader import Loader
 from flanmix.data.render import CUE
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
+from flanmix.errors import UserError
+from flanmix.registry.record import Record
 from tests.data.small_mixture import prepare, records, specs
 
 
@@ -92,3 +95,61 @@ def test_the_query_is_never_truncated_for_exemplars(tmp_path, architecture):
             assert text == query
         counts.add(cues - 1 if cues else 0)
     assert counts >= {0, 1, 2, 3}
+
+
+def _record(number: int, text: str, note: str = "") -> Record:
+    return Record(f"train-{number}", {"text": text, "note": note}, ("x",))
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        "It Rains.",
+        "it rains. ",
+        "it\u00a0 rains.",
+        "it ra\u200bins.",
+        "\uff49t rains.",
+        "it\nrains.",
+    ],
+)
+def test_twins_are_not_shown_before_the_query_nor_with_one_another(twin):
+    spec = specs()[1]
+    query, other = _record(0, "it rains."), _record(1, "the sun shines.")
+    assert choose_exemplars(spec, query, 0, [_record(2, twin), other], 2) == (other,)
+    train = [_record(3, "it rains."), _record(4, twin), query]
+    assert choose_exemplars(spec, other, 0, train, 3) == (train[0],)
+
+
+def test_a_field_that_the_template_does_not_show_makes_no_difference():
+    spec = specs()[1]
+    query, twin = _record(0, "it rains.", "a note"), _record(1, "It rains.", "another")
+    assert choose_exemplars(spec, query, 0, [twin], 2) == ()
+    assert choose_exemplars(spec, query, 2, [twin], 2) == (twin,)  # template 2 shows the note
+
+
+def test_a_run_with_exemplars_does_not_go_on_with_others(tmp_path):
+    from dataclasses import replace
+
+    from flanmix.model.t5 import T5Config
+    from flanmix.train.data import Data
+    from flanmix.train.run_record import check_unchanged, run_record
+    from flanmix.train.settings import DataConfig, Run
+
+    data = DataConfig(
+        store="s", mixture="m", batch_size=4, inputs_length=8, targets_length=8, vocabulary="byte"
+    )
+    run = Run("runs/a", T5Config(vocab_size=384), data=data)
+    few, store = prepare(tmp_path)
+    plain = replace(few, tasks=tuple(replace(t, few_shot=0) for t in few.tasks))
+    vocabulary = ByteVocabulary()
+    with_few, without = (
+        run_record(
+            run, Data(m, (), store, vocabulary, Loader(run.loader, m, store, vocabulary)), "", {}
+        )
+        for m in (few, plain)
+    )
+    assert "exemplars" not in without["data"]
+    older = {**with_few, "data": {k: v for k, v in with_few["data"].items() if k != "exemplars"}}
+    check_unchanged(with_few, with_few, tmp_path)
+    with pytest.raises(UserError, match="had other data: exemplars was None"):
+        check_unchanged(older, with_few, tmp_path)

@@ -208,10 +208,16 @@ def test_mistakes_are_named(loader):
 def test_a_corrupt_store_reaches_the_caller(tmp_path):
     mixture, store = prepare(tmp_path)
     path = tmp_path / "many" / "train.array_record"
-    damaged = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
     damaged[100:-100] = bytes(len(damaged) - 200)
     path.write_bytes(damaged)
     config = LoaderConfig(batch_size=4, inputs_length=256, targets_length=48)
+    with pytest.raises(UserError, match="corrupt"):  # its file is opened at once
+        Loader(config, mixture, store, ByteVocabulary())
+    damaged = bytearray(whole)
+    damaged[100:4000] = bytes(3900)
+    path.write_bytes(damaged)
     broken = Loader(config, mixture, store, ByteVocabulary())
     with pytest.raises(UserError, match="corrupt"):
         for _ in range(10):

@@ -337,6 +337,7 @@ def test_a_slice_longer_than_the_data_is_clamped(tfds: str):
         ("train", "super_gluee/cb:1.0.2", "TFDS dataset super_gluee/cb:1.0.2 is not in .*"),
         ("train", "super_glue/cb:0.0.1", "TFDS dataset super_glue/cb:0.0.1 is not in .*"),
         ("train", "newsroom:1.0.0", "have to be fetched by hand; put them into .*manual: You sh.*"),
+        ("train", "coqa:1.0.0", "is not in .*: not downloaded; fetch it with --download"),
     ],
 )
 def test_a_tfds_mistake_is_one_line(tfds: str, expression: str, location: str | None, says: str):
@@ -393,6 +394,81 @@ def foreign(tmp_path: Path, registries: None) -> Iterator[TaskSpec]:
         templates=(Template("{inputs}"),),
     )
     sys.modules.pop("their_tasks", None)
+
+
+HELPED = """
+import seqio, tensorflow as tf
+from words import WORD
+
+FEATURE = seqio.Feature(seqio.ByteVocabulary(), add_eos=True)
+
+def rows(split, shuffle_files, seed=None):
+    return tf.data.Dataset.from_tensor_slices({"inputs": [WORD], "targets": ["a"]})
+
+seqio.TaskRegistry.add(
+    "helped",
+    source=seqio.FunctionDataSource(rows, ["train"]),
+    preprocessors=[seqio.preprocessors.tokenize],
+    output_features={"inputs": FEATURE, "targets": FEATURE},
+)
+"""
+
+
+def helped(folder: Path, word: str, **changes: object) -> TaskSpec:
+    """A task of a module beside the card, which has a helper."""
+    folder.mkdir(exist_ok=True)
+    (folder / "helped_tasks.py").write_text(HELPED)
+    (folder / "words.py").write_text(f"WORD = '{word}'")
+    parts = {
+        "source": Source("seqio", "helped_tasks:helped"),
+        "splits": {"train": "train"},
+        "fields": {"inputs": "inputs"},
+        "answer": "targets",
+        "templates": (Template("{inputs}"),),
+    }
+    return toy(folder, **(parts | changes))
+
+
+def texts(store: Store, spec: TaskSpec) -> list[str]:
+    return [record.fields["inputs"] for record in store.open(spec, "train")]
+
+
+def test_an_edited_module_or_its_helper_is_not_up_to_date(tmp_path: Path, registries: None):
+    store, spec = Store(tmp_path / "store"), helped(tmp_path / "a", "one")
+    assert prepare_task(spec, store)
+    assert prepare_task(spec, store) is None
+    (tmp_path / "a" / "words.py").write_text("WORD = 'two'")
+    with pytest.raises(UserError, match=r"prepared by other code: .*words\.py has changed since"):
+        store.open(spec, "train")
+    assert prepare_task(spec, store)
+    assert texts(store, spec) == ["two"]
+    module = tmp_path / "a" / "helped_tasks.py"
+    module.write_text(HELPED.replace("[WORD]", "[WORD + '!']"))
+    assert prepare_task(spec, store)
+    assert texts(store, spec) == ["two!"]
+
+
+def test_an_edited_module_of_the_working_directory_is_not_up_to_date(
+    tmp_path: Path, registries: None, monkeypatch: pytest.MonkeyPatch
+):
+    spec = dataclasses.replace(helped(tmp_path / "here", "one"), folder=tmp_path)
+    monkeypatch.chdir(tmp_path / "here")
+    store = Store(tmp_path / "store")
+    assert prepare_task(spec, store)
+    assert prepare_task(spec, store) is None
+    (tmp_path / "here" / "words.py").write_text("WORD = 'two'")
+    assert prepare_task(spec, store)
+    assert texts(store, spec) == ["two"]
+
+
+def test_two_folders_with_a_module_and_a_task_of_one_name(tmp_path: Path, registries: None):
+    store = Store(tmp_path / "store")
+    specs = [helped(tmp_path / name, name, name=name) for name in ("a", "b")]
+    assert all(prepare_task(spec, store) for spec in specs)
+    assert [texts(store, spec) for spec in specs] == [["a"], ["b"]]
+    again = dataclasses.replace(specs[0], version=2)
+    assert prepare_task(again, store)
+    assert texts(store, again) == ["a"]
 
 
 def from_task(spec: TaskSpec, location: str) -> TaskSpec:

@@ -1,8 +1,11 @@
 """Raw records come from files and functions as they are, or one line says what is wrong."""
 
+import bz2
 import csv
 import dataclasses
+import gzip
 import json
+import lzma
 import sys
 from pathlib import Path
 
@@ -10,7 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flanmix.data.sources.records import canonical_records, raw_records, source_files
+from flanmix.data.sources import records as records_module
+from flanmix.data.sources.records import (
+    canonical_records,
+    drawn_records,
+    raw_records,
+    source_files,
+)
 from flanmix.errors import UserError
 from flanmix.registry.task import Source, TaskSpec
 from tests.data.tasks import toy
@@ -138,7 +147,19 @@ def test_tsv_is_plain(tmp_path: Path):
         ("t.csv", "csv", "question,answer\n", "is empty"),
         ("t.csv", "csv", "a,a\n1,2\n", "the header has a name twice"),
         ("t.tsv", "tsv", "question\tanswer\na\n", "t.tsv line 2: 1 fields, but 2 columns"),
-        ("t.tsv", "tsv", "q\tanswer\na\tb\n", "'question' is missing"),
+        ("t.tsv", "tsv", "q\tanswer\na\tb\n", "'question' is missing from the header"),
+        ("t.tsv", "tsv", "How so?\tSo.\nWhy?\tSo.\n", "line 1: 'answer' is missing from the header "
+         r"\(How so\?, So.\); if this line is a record already, name the columns in the card"),
+        ("t.csv", "csv", "0,1\n2,3\n", r"is missing from the header \(0, 1\)"),
+        ("t.jsonl", "jsonl", '{"question": "a", "answer": "b", "answer": "c"}',
+         "t.jsonl line 1: key 'answer' is given twice"),
+        ("t.jsonl", "jsonl", '\n{"question": "a", "answer": "b", "more": {"x": 1, "x": 1}}',
+         "t.jsonl line 2: key 'x' is given twice"),
+        ("t.jsonl", "jsonl", '{"question": NaN, "answer": "b"}', "field 'question' is missing"),
+        ("t.jsonl", "jsonl", '{"question": "a", "answer": -Infinity}', "the answer is infinite"),
+        ("t.jsonl", "jsonl", '{"question": "a", "answer": 1e999}', "the answer is infinite"),
+        ("t.tsv", "tsv", 'question\tanswer\n"So ""far"", so good"\ta\n',
+         "t.tsv line 2: a field stands in quotes .* add quoted: true .* or quoted: false"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(tmp_path: Path, name: str, kind: str, text: str, says: str):
@@ -180,6 +201,112 @@ def test_a_file_that_is_not_utf8_is_one_line(spec: TaskSpec, tmp_path: Path):
     (tmp_path / "train.jsonl").write_bytes(b'{"question": "\xff"}')
     with pytest.raises(UserError, match=r"train.jsonl is not UTF-8 \(byte 14\)"):
         list(canonical_records(spec, "train"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "data", "says"),
+    [
+        (".gz", gzip.compress(b"{}"), "is compressed with gzip, .* gunzip t.jsonl.gz"),
+        (".bz2", bz2.compress(b"{}"), "is compressed with bzip2"),
+        (".xz", lzma.compress(b"{}"), "is compressed with xz"),
+        ("", gzip.compress(b"{}"), "t.jsonl is compressed with gzip"),
+        ("", b"PAR1\x15", "t.jsonl is Parquet"),
+        ("", '{"question": "a"}'.encode("utf-16"), "t.jsonl is UTF-16"),
+    ],
+)
+def test_a_file_that_is_no_text_says_what_it_is(
+    tmp_path: Path, suffix: str, data: bytes, says: str
+):
+    (tmp_path / f"t.jsonl{suffix}").write_bytes(data)
+    with pytest.raises(UserError, match=says):
+        list(canonical_records(split(toy(tmp_path), f"t.jsonl{suffix}"), "train"))
+    if suffix:
+        with pytest.raises(UserError, match=f"t.jsonl is missing.*t.jsonl{suffix} is there: unpa"):
+            list(canonical_records(split(toy(tmp_path), "t.jsonl"), "train"))
+
+
+def test_quotes_of_a_spreadsheet_are_read_where_the_card_says_so(tmp_path: Path):
+    (tmp_path / "t.tsv").write_text('question\tanswer\n"So ""far"",\n\tso good"\ta\n')
+    spec = split(toy(tmp_path, source=Source("tsv", ".", {"quoted": True})), "t.tsv")
+    assert [row for _, row in raw_records(spec, "train")] == [
+        {"question": 'So "far",\n\tso good', "answer": "a"}
+    ]
+    (tmp_path / "t.tsv").write_text('question\tanswer\n"So ""far"""\ta\n')
+    plain = dataclasses.replace(spec, source=Source("tsv", ".", {"quoted": False}))
+    assert next(raw_records(plain, "train"))[1]["question"] == '"So ""far"""'
+    with pytest.raises(UserError, match="quoted is 'yes': it must be true or false"):
+        wrong = dataclasses.replace(spec, source=Source("tsv", ".", {"quoted": "yes"}))
+        list(raw_records(wrong, "train"))
+
+
+def test_a_header_that_looks_like_a_record_is_said_where_a_function_reads_it(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,1\nb,2\n")
+    (tmp_path / "m.py").write_text("def rows(raw):\n    return None\n")
+    spec = toy(tmp_path, source=Source("csv", "."), mapping="m.py:rows")
+    warnings: list[str] = []
+    list(raw_records(split(spec, "t.csv"), "train", warn=warnings.append))
+    assert len(warnings) == 1 and "the header (a, 1) looks like a record" in warnings[0]
+
+
+def test_columns_that_lack_what_the_card_reads_are_one_line(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b\n")
+    spec = toy(tmp_path, source=Source("csv", ".", {"columns": ["qestion", "answer"]}))
+    optional = dataclasses.replace(split(spec, "t.csv"), optional=("question",))
+    with pytest.raises(UserError, match="'question' is not among the card's columns"):
+        list(canonical_records(optional, "train"))
+
+
+# ---- a limit -----------------------------------------------------------------------------------
+
+
+def sorted_rows(folder: Path, **changes: object) -> TaskSpec:
+    rows = [
+        {"question": f"what is {i}?", "answer": "no" if i < 500 else "yes"} for i in range(1000)
+    ]
+    write_jsonl(folder / "train.jsonl", rows)
+    return toy(folder, splits={"train": "train.jsonl"}, **changes)
+
+
+def test_a_limit_draws_from_the_whole_split(tmp_path: Path):
+    spec = sorted_rows(tmp_path)
+    made = list(drawn_records(spec, "train", 100))
+    numbers = [int(record.id.partition("-")[2]) for record in made]
+    assert len(set(numbers)) == 100 and numbers == sorted(numbers)
+    assert 30 <= sum(record.answers == ("yes",) for record in made) <= 70
+    every = {record.id: record for record in canonical_records(spec, "train")}
+    assert all(every[record.id] == record for record in made)
+    assert list(drawn_records(spec, "train", 100)) == made
+    # The few are among the many, and another task draws others.
+    more = {record.id for record in drawn_records(spec, "train", 300)}
+    assert {record.id for record in made} <= more
+    other = dataclasses.replace(spec, name="other")
+    assert [r.id for r in drawn_records(other, "train", 100)] != [r.id for r in made]
+    assert list(drawn_records(spec, "train", 5000)) == list(every.values())
+    assert list(drawn_records(spec, "train", None)) == list(every.values())
+
+
+def test_a_limit_draws_what_a_mapping_leaves(tmp_path: Path):
+    (tmp_path / "m.py").write_text(
+        "def odd(raw):\n    return raw if int(raw['question'][8:-1]) % 2 else None\n"
+        "def twice(raw):\n    return [raw, raw]\n"
+    )
+    spec = sorted_rows(tmp_path, mapping="m.py:odd")
+    made = list(drawn_records(spec, "train", 100))
+    assert len(made) == 100 and all(int(record.id[6:]) % 2 for record in made)
+    doubled = dataclasses.replace(spec, mapping="m.py:twice")
+    made = list(drawn_records(doubled, "train", 100))
+    assert len(made) == 100 and 30 <= sum(record.answers == ("yes",) for record in made) <= 70
+    (tmp_path / "train.jsonl").write_text("\n")
+    with pytest.raises(UserError, match="is empty"):
+        drawn_records(spec, "train", 100)
+
+
+def test_a_huge_source_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(records_module, "_DRAWN_FROM", 50)
+    warnings: list[str] = []
+    made = list(drawn_records(sorted_rows(tmp_path), "train", 10, warn=warnings.append))
+    assert max(int(record.id[6:]) for record in made) < 50
+    assert warnings == ["task 'toy': train is drawn from its first 50 rows"]
 
 
 def test_a_malformed_split_and_an_empty_slice(spec: TaskSpec):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flanmix.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, load_vocabulary
 from flanmix.errors import UserError
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,60 @@ def test_sentencepiece(small_model):
     assert [list(ids) for ids in batch] == [vocabulary.encode(t) for t in ("the cat", "", "mat")]
     assert all(ids.dtype == np.int32 for ids in batch)
     assert load_vocabulary(str(small_model)) is vocabulary
+
+
+TOKENIZERS = ROOT.parent / "shared" / "data" / "tokenizers"
+SPECIALS = {  # pad, eos, unk, bos
+    "t5_32000.model": (0, 1, 2, None),
+    "cc_all.32000.100extra.model": (0, 1, 3, 2),
+    "mistral_v1.model": (None, 2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", SPECIALS)
+def test_real_tokenizers(name):
+    """Padding is dropped, and nothing that is a piece: mistral's 0 is its unknown one."""
+    if not (TOKENIZERS / name).is_file():
+        pytest.skip(f"needs {name} in ../shared/data/tokenizers")
+    vocabulary = load_vocabulary(str(TOKENIZERS / name))
+    pad, eos, unk, bos = SPECIALS[name]
+    found = (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id, vocabulary.bos_id)
+    assert found == (pad, eos, unk, bos)
+    ids = vocabulary.encode("Is it wet?")
+    assert vocabulary.decode([*ids, eos, 0, 0]) == "Is it wet?"
+    shown = vocabulary.decode([*ids, unk])
+    assert shown != "Is it wet?" and shown.startswith("Is it wet?")
+    assert vocabulary.decode([*ids, vocabulary.size]) == shown  # a row that only pads the table
+    assert vocabulary.decode([*ids, 0]) == (shown if pad is None else "Is it wet?")
+
+
+def trained(folder, **special):
+    """A SentencePiece model of 20 pieces with special ids of its own."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=iter(["the cat sat on the mat", "a dog ran after the cat"] * 20),
+        model_prefix=str(folder / "special"),
+        vocab_size=20,
+        minloglevel=2,
+        num_threads=1,
+        **special,
+    )
+    return load_vocabulary(str(folder / "special.model"))
+
+
+@pytest.mark.parametrize(
+    ("pad", "unk", "bos", "eos"), [(-1, 0, 1, 2), (3, 0, 1, 2), (0, 3, 2, 1), (2, 1, 0, 3)]
+)
+def test_decode_shows_what_is_unknown_wherever_the_special_ids_are(tmp_path, pad, unk, bos, eos):
+    vocabulary = trained(tmp_path, pad_id=pad, unk_id=unk, bos_id=bos, eos_id=eos)
+    assert vocabulary.pad_id == (None if pad < 0 else pad)
+    ids = vocabulary.encode("the cat")
+    assert vocabulary.decode([*ids, eos, *ids]) == "the cat"
+    assert "⁇" in vocabulary.decode([*ids, unk])
+    assert "⁇" in vocabulary.decode(vocabulary.encode("the Ж"))
+    if pad >= 0:
+        assert vocabulary.decode([pad, *ids, pad]) == "the cat"
 
 
 @pytest.mark.parametrize("text", ["", "\0a\0", "\ud83d", "🙂 שלום", "{a}{{b}}", "x" * 10**6])

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from flanmix.data.store.store import Store
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError
@@ -14,6 +15,7 @@ from flanmix.evaluate.evaluator import EvalTask, eval_tasks, evaluate
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.rank import OptionScores
 from flanmix.evaluate.scores import read_scores, write_scores
+from flanmix.registry.record import Record
 from tests.evaluate.collection import SPECS, Oracle, mixture, prepare
 from tests.evaluate.models import ARCHITECTURES, tiny_model
 
@@ -137,6 +139,20 @@ def test_a_missing_task_is_one_line_or_listed(store):
     stale = dataclasses.replace(SPECS["own"], version=2)
     with pytest.raises(UserError, match="prepared from another version"):
         evaluate(Oracle(), [EvalTask(stale, (0,))], store, allow_missing=True)
+
+
+def test_a_template_that_fits_none_of_the_records_has_no_score(tmp_path, caplog):
+    several, store = SPECS["several"], Store(tmp_path)
+    fields = {"text": "one two", "note": ""}
+    for split in ("validation", "test"):
+        store.write(several, split, [Record(f"{split}-{i}", fields, ("one",)) for i in range(3)])
+    scores = evaluate(Oracle(), [EvalTask(several, (0, 1, 2))], store, selection=3)
+    assert set(scores.tasks["several"].templates) == {0, 2}
+    assert scores.tasks["several"].best.template == 0
+    assert scores.tasks["several"].mean()["em"] == 100.0
+    assert "task 'several': template 1 fits none of the 3 records" in caplog.messages[0]
+    with pytest.raises(UserError, match="no template fits any of the 3 records that are scored"):
+        evaluate(Oracle(), [EvalTask(several, (1,))], store)
 
 
 def test_what_cannot_be_scored_is_refused():

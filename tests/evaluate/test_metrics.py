@@ -179,3 +179,21 @@ def test_an_unknown_metric_is_one_line_with_the_nearest_name():
         metrics.score(["rogue"], [("a",)], ["a"])
     assert metrics.primary_key(["edit_distance", "squad"]) == "f1"
     assert metrics.primary_key(["edit_distance"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "rouge1"),
+    [
+        ("Привет, мир!", "привет мир", 100),
+        ("今天天气很好", "今天天气很好", 100),
+        ("今天天气", "今天", 200 / 3),
+        ("สวัสดี", "สวัสดี", 100),
+        ("नमस्ते दुनिया", "नमस्ते", 200 / 3),
+        ("cafe\u0301", "café", 100),
+        ("The cat sat.", "the cat", 80),
+        ("Да", "Нет", 0),
+    ],
+)
+def test_rouge_of_any_writing(reference: str, prediction: str, rouge1: float):
+    figures = metrics.METRICS["rouge_unicode"].function([(reference,)], [prediction])
+    assert figures["rouge1"] == pytest.approx(rouge1)

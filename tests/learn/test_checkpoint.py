@@ -44,9 +44,9 @@ def make_state(seed=0, width=8, dtype=jnp.float32):
     return TrainState(jnp.int32(seed), state.params, state.opt_state, {})
 
 
-def save(checkpoints, step, **options):
+def save(checkpoints, step):
     state = make_state(step)
-    checkpoints.save(state, step=step, position=POSITION + step, run={"tasks": ["a"]}, **options)
+    checkpoints.save(state, step=step, position=POSITION + step, run={"tasks": ["a"]})
     return state
 
 
@@ -71,10 +71,16 @@ def test_a_checkpoint_holds_everything_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(found.position, POSITION + 7)
 
 
-def test_last_and_best_are_kept(tmp_path):
-    with one_device(), CheckpointWriter(tmp_path, keep_last=2, keep_best=1) as checkpoints:
-        for step, score in ((1, 10.0), (2, 90.0), (3, 50.0), (4, None), (5, None)):
-            save(checkpoints, step, score=score)
+def test_last_and_best_are_kept_by_scores_that_come_after_saving(tmp_path):
+    scores = {}
+    keep = dict(keep_last=2, keep_best=1, score_of=scores.get)
+    with one_device(), CheckpointWriter(tmp_path, **keep) as checkpoints:
+        for step, score in ((1, 10.0), (2, 90.0), (3, 50.0)):
+            save(checkpoints, step)
+            scores[step] = score
+    with one_device(), CheckpointWriter(tmp_path, **keep) as checkpoints:  # a run that goes on
+        for step in (4, 5):
+            save(checkpoints, step)
     assert saved_steps(tmp_path) == [5, 4, 2]
 
 

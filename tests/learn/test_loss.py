@@ -124,3 +124,24 @@ def test_a_batch_without_targets_has_loss_zero():
 def test_a_bad_value_is_named(field):
     with pytest.raises(ValueError, match=rf"CrossEntropy\.{next(iter(field))} is -?1"):
         CrossEntropy(**field)
+
+
+@pytest.mark.parametrize(
+    ("logits", "correct"),
+    [
+        ([0.0, 0.0, 0.0], False),  # nothing is told apart
+        ([2.0, 2.0, 1.0], False),
+        ([1.0, 1.0, 2.0], False),
+        ([2.0, 1.0, 1.0], True),
+        ([-1.0, -2.0, -np.inf], True),
+        ([np.nan, 0.0, 0.0], False),
+    ],
+)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_tie_is_not_right(logits, correct, smoothing):
+    losses = token_losses(
+        jnp.array([[logits]], jnp.float32),
+        jnp.zeros((1, 1), jnp.int32),
+        CrossEntropy(label_smoothing=smoothing),
+    )
+    assert losses.correct_BT.tolist() == [[correct]]

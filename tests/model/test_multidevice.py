@@ -1,5 +1,7 @@
 """Eight devices compute what one does: loss, gradients and decoding, on meshes of every kind."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -21,6 +23,9 @@ DECODER = (
 MESHES = [(T5, (8, 1, 1)), (T5, (1, 8, 1)), (T5, (2, 2, 2)), (T5, (1, 1, 8))]
 # On four devices the decoder's two key heads are replicated.
 MESHES += [(DECODER, (2, 2, 2)), (DECODER, (1, 2, 4))]
+# One head, or one head of keys, can't be sharded at all.
+MESHES += [((replace(T5[0], num_heads=1), T5[1]), (2, 2, 2))]
+MESHES += [((replace(DECODER[0], num_kv_heads=1), DECODER[1]), (2, 2, 2))]
 
 
 def place(mesh, config, batch):
@@ -32,7 +37,8 @@ def place(mesh, config, batch):
 
 def cut(shape, kind):
     config, _ = kind
-    return f"{config.architecture}-" + "x".join(map(str, shape))
+    heads = f"-{config.num_heads}-{getattr(config, 'num_kv_heads', config.num_heads)}"
+    return f"{config.architecture}{heads}-" + "x".join(map(str, shape))
 
 
 @pytest.mark.parametrize("case, shape", MESHES, ids=[cut(shape, kind) for kind, shape in MESHES])

@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-VOID = frozenset({"meta", "path"})
+VOID = frozenset({"meta", "path", "wbr"})
 FETCHING = frozenset({"script", "link", "img", "iframe", "object", "embed"})
 
 
@@ -17,6 +17,8 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self._open: list[str] = []
+        self._parent: list[str] = []  # the classes of the tag before
+        self._broken = False  # the last tag was a place where a word may break
         self.feed(html)
         self.close()
         assert not self._open
@@ -32,9 +34,16 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag not in FETCHING
+        self._broken = tag == "wbr"
+        if self._broken:
+            return
         values = dict(attrs)
         assert not {"src", "srcset", "data"} & set(values)
         assert not any(name.startswith("on") for name in values)
+        classes = (values.get("class") or "").split()
+        if tag == "table":  # so that a wide one scrolls by itself, and the page never does
+            assert "wide" in self._parent
+        self._parent = classes
         self.tags.append(tag)
         if (anchor := values.get("id")) is not None:
             self.ids.append(anchor)
@@ -49,5 +58,10 @@ class Page(HTMLParser):
             assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self._open[-1:] != ["style"] and data.strip():
+        if self._open[-1:] == ["style"] or not data.strip():
+            return
+        if self._broken:
+            self.texts[-1] += data.strip()
+        else:
             self.texts.append(data.strip())
+        self._broken = False

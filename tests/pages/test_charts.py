@@ -45,8 +45,8 @@ def test_a_scale_begins_at_0_and_holds_the_highest_value(top: float) -> None:
 @given(st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=1, max_size=20))
 def test_a_line_stays_in_its_drawing(heights: list[float]) -> None:
     line = Line("loss", list(enumerate(heights)))
-    chart = line_chart(line, (0, len(heights) - 1))
-    drawn = points(chart.path)
+    chart = line_chart([line], (0, len(heights) - 1))
+    drawn = points(chart.curves[0].path)
     assert len(drawn) == len(heights)
     assert all(0 <= x <= 1000 and 0 <= y <= 1000 for x, y in drawn)
     assert [x for x, _ in drawn] == sorted(x for x, _ in drawn)
@@ -55,16 +55,31 @@ def test_a_line_stays_in_its_drawing(heights: list[float]) -> None:
 
 
 def test_a_line_chart() -> None:
-    chart = line_chart(Line("loss", [(0, 8.0), (50, 4.0), (100, 0.0)]), (0, 100))
-    assert chart.path == "M0.0 0.0L500.0 500.0L1000.0 1000.0"
+    falling = Line("a", [(0, 8.0), (50, 4.0), (100, 0.0)])
+    chart = line_chart([falling, Line("b", [(100, 4.0)])], (0, 100))
+    assert chart.curves[0].path == "M0.0 0.0L500.0 500.0L1000.0 1000.0"
+    assert chart.curves[0].dots == "M0.0 0.0h0M500.0 500.0h0M1000.0 1000.0h0"
+    assert chart.curves[1].path == "M1000.0 500.0"
+    assert [curve.kind for curve in chart.curves] == ["line0", "line1"]
     assert [mark.text for mark in chart.marks] == ["0", "2", "4", "6", "8"]
     assert chart.below == ("step 0", "50", "100")
+    percents = line_chart([falling], (0, 100), marks=(0, 50, 100))
+    assert [mark.text for mark in percents.marks] == ["0", "50", "100"]
+    assert percents.curves[0].path.startswith("M0.0 920.0")
+
+
+def test_a_line_of_many_points_has_no_dots() -> None:
+    chart = line_chart([Line("a", [(x, 1.0) for x in range(21)])], (0, 20))
+    assert chart.curves[0].dots == ""
 
 
 def test_small_multiples_have_one_scale() -> None:
-    low, high = small_multiples([Line("a", [(0, 1.0)]), Line("b", [(0, 4.0)])], (0, 1))
-    assert (points(low.path), points(high.path)) == ([(0, 750)], [(0, 0)])
-    assert (low.last, high.last) == (1.0, 4.0)
+    lines = [Line("a", [(0, 1.0)]), Line("b", [(0, 4.0)])]
+    small = small_multiples(lines, (0, 1))
+    assert [points(line.curve.path) for line in small.lines] == [[(0, 750)], [(0, 0)]]
+    assert [line.last for line in small.lines] == [1.0, 4.0]
+    assert small.top == 4.0
+    assert points(small_multiples(lines, (0, 1), top=8).lines[1].curve.path) == [(0, 500)]
 
 
 def test_bars_are_on_the_scale_and_what_is_not_there_is_not_drawn() -> None:

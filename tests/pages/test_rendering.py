@@ -19,7 +19,9 @@ NOTHING = BarChart((), "", (), ())
 
 
 def card(text: str) -> MixtureView:
-    return MixtureView(text, ((text, text),), (text,), (text,), NOTHING, ({text: text},), None)
+    return MixtureView(
+        text, ((text, text),), (text,), (text,), NOTHING, ({text: text},), None, (text,)
+    )
 
 
 @given(st.text())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flanmix.errors import UserError
 from flanmix.evaluate.evaluator import eval_tasks, evaluate
 from flanmix.evaluate.scores import write_scores
-from flanmix.pages.report import view, write_report
+from flanmix.pages.report import Headline, view, write_report
 from flanmix.pages.run_summary import read_run
 from tests.evaluate.collection import SPECS, Oracle, mixture, prepare
 from tests.pages.reader import Page
@@ -19,7 +19,9 @@ from tests.pages.reader import Page
 def training_line(step, tasks):
     sums = {name: {"loss": 5.0 / step, "target_tokens": 10 + i} for i, name in enumerate(tasks)}
     tokens = sum(own["target_tokens"] for own in sums.values())
-    return json.dumps({"step": step, "loss": 5.0 / step, "target_tokens": tokens, "tasks": sums})
+    more = {"learning_rate": 0.01, "examples": 4, "inputs_trimmed": 1, "targets_trimmed": 0}
+    more |= {"decoder_fill": 0.5, "tokens_per_second": 10.0, "tasks": sums}
+    return json.dumps({"step": step, "loss": 5.0 / step, "target_tokens": tokens, **more})
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,13 @@ def run_dir(tmp_path_factory):
     write_scores(folder, evaluate(Oracle(wrong=[1]), tasks, store, step=400, selection=5))
     lines = [training_line(step, ["fixed", "copied"]) for step in range(1, 401)]
     (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 401, "lo')
-    (folder / "config.gin").write_text("MIXTURE = 's'\nMODEL = @T5Config()\nBATCH_SIZE = 32\n")
+    (folder / "config.gin").write_text(
+        "MIXTURE = 's'\nMODEL = @T5Config()\nBATCH_SIZE = 32\n"
+        "INPUTS_LENGTH = 6\nTARGETS_LENGTH = 4\n"
+    )
+    (folder / "truncation.json").write_text(
+        '{"tasks": {"copied": {"inputs": 0.125, "targets": 0}}}'
+    )
     return folder
 
 
@@ -44,15 +52,39 @@ def test_the_page_needs_nothing_else_and_shows_the_run(run_dir):
     page = Page(path.read_text())
     for wanted in ("a <b>", "seen templates", "majority class", "choosing", "400", *SPECS):
         assert wanted in page.text
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 7  # loss, rate, scores, two clusters, two tasks' losses
+
+
+def test_few_figures_come_first_and_none_is_missing(run_dir):
+    shown = view(read_run(run_dir))
+    names = [figure.name for figure in shown.headline]
+    assert names[:2] == ["steps", "training loss"]
+    assert names[2:] == ["seen templates", "unseen tasks", "inputs truncated"]
+    assert shown.headline[-1].value == "25.0%"
+    facts = dict(shown.facts)
+    assert facts["learning rate, peak"] == "0.01"
+    assert facts["tokens"] == f"{400 * 160:,}"
+    assert facts["duration without evaluations"] == "1 h 47 min"
+    assert [curve.name for curve in shown.scores.curves] == [
+        "seen templates",
+        "unseen tasks",
+        "all tasks",
+    ]
+    assert len(shown.cluster_scores.lines) == 2
+    assert [(row.name, row.values) for row in shown.cut.rows] == [("copied", (12.5, 0.0))]
+    text = Page(write_report(run_dir).read_text()).text
+    order = ["training loss", "Scores by step", "The run", "What was truncated", "Configuration"]
+    assert sorted(order, key=text.index) == order
+    for figure in (*shown.headline, *(Headline(*fact) for fact in shown.facts)):
+        assert figure.value in text
 
 
 def test_losses_are_averaged_over_intervals(run_dir):
     report = read_run(run_dir)
-    assert report.steps == 400
-    assert len(report.loss.points) == 160
-    assert [line.name for line in report.tasks] == ["copied", "fixed"]
-    step, loss = report.loss.points[0]
+    assert report.log.steps == 400
+    assert len(report.log.loss.points) == 160
+    assert [line.name for line in report.log.tasks] == ["copied", "fixed"]
+    step, loss = report.log.loss.points[0]
     assert (step, loss) == pytest.approx((2.0, (5 + 2.5 + 5 / 3) / 3))
     assert report.first["step"] == 0
     assert report.last["step"] == 400
@@ -63,6 +95,7 @@ def test_a_run_without_training_or_without_scores_is_shown(run_dir, tmp_path):
     shown = Page(write_report(tmp_path).read_text()).text
     assert "Training loss" in shown
     assert "Tasks and templates" not in shown
+    assert "There are no scores" in shown
     (tmp_path / "metrics.jsonl").unlink()
     (tmp_path / "scores").symlink_to(run_dir / "scores")
     shown = Page(write_report(tmp_path).read_text()).text
@@ -124,3 +157,17 @@ def test_a_held_out_task_is_named_as_such(run_dir, seen, says):
     shown = view(replace(run, last={**run.last, "details": details}))
     for row in shown.table.rows:
         assert (says in row.label) if says else ("held out" not in row.label)
+
+
+def test_a_task_that_could_not_be_scored_is_a_row_without_figures(run_dir):
+    run = read_run(run_dir)
+    name = next(iter(run.last["tasks"]))
+    details = {**run.last["details"][name], "templates": {}, "median": {}, "unanswerable": 100.0}
+    last = {
+        **run.last,
+        "tasks": {**run.last["tasks"], name: {}},
+        "details": {**run.last["details"], name: details},
+    }
+    (row,) = [row for row in view(replace(run, last=last)).table.rows if row.name == name]
+    assert row.figures[2:4] == (None, None)
+    assert "100% of questions without an answer" in row.label

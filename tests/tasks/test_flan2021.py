@@ -6,9 +6,9 @@ from difflib import SequenceMatcher
 import pytest
 
 from flanmix.audit.spacing import marked, without_names
-from flanmix.registry.card import read_yaml
 from flanmix.registry.catalogue import Catalogue
 from flanmix.registry.paths import tasks_root
+from flanmix.registry.yaml_file import read_yaml
 
 CATALOGUE = Catalogue([tasks_root()])
 NAMES = CATALOGUE.expand("flan2021")

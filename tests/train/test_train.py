@@ -11,34 +11,12 @@ from flanmix import cli
 from flanmix.learn.checkpoint import open_checkpoint
 from flanmix.model.sharding import make_mesh
 from flanmix.verbs import gin_config as configuration
-from tests.train.training import CARD
+from tests.train.training import CARD, one_error
 
-
-@pytest.fixture
-def train(workplace, monkeypatch, capfd):
-    """Trains in a run folder with gin bindings; returns the exit code and what was printed."""
-    monkeypatch.chdir(workplace.folder)
-    monkeypatch.setenv("FLANMIX_TASKS", str(workplace.folder / "tasks"))
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(workplace.folder / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
-    def run(run_dir, *gin):
-        capfd.readouterr()
-        code = cli.main(["train", *workplace.train_flags(run_dir, *gin)])
-        return code, capfd.readouterr()
-
-    yield run
-    jax.config.update("jax_compilation_cache_dir", before)
-
-
-@pytest.fixture
-def straight(train, workplace):
-    """The lines of a run of six steps that nothing interrupted."""
-    if not (workplace.folder / "straight").exists():
-        code, said = train("straight")
-        assert code == 0, said.err
-    return workplace.lines("straight")
+DECODER = [
+    f"DecoderConfig.{field}"
+    for field in ("vocab_size=384", "d_model=16", "d_ff=32", "num_heads=2", "num_kv_heads=2")
+]
 
 
 def params_of(workplace, run_dir, *gin):
@@ -55,12 +33,6 @@ def opened(folder):
 
 def assert_equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def one_error(said):
-    lines = [line for line in said.err.splitlines() if line.startswith("flanmix: ")]
-    assert "Traceback" not in said.err
-    return lines[-1]
 
 
 def test_a_run_leaves_what_the_command_line_page_promises(straight, workplace):
@@ -115,7 +87,7 @@ def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(straight, workpla
 
 def test_a_loss_that_is_no_number_stops_the_run(workplace, train):
     assert train("diverged", "STEPS=2")[0] == 0
-    code, said = train("diverged", "Schedule.rate=1e38", "CHECKPOINT_EVERY=1")
+    code, said = train("diverged", "Schedule.rate=1e38", "CHECKPOINT_EVERY=1", "ALLOW_CHANGES=True")
     error = one_error(said)
     assert code == 2
     assert "step 3 has loss" in error and "parameter norm" in error
@@ -146,6 +118,27 @@ def test_a_missing_parameter_needs_leave(straight, workplace, train):
     assert code == 2 and "head/kernel is float32[16, 384] there and absent here" in one_error(said)
     code, said = train("tied", "INITIALIZE_FROM=straight", tied, "STEPS=0", "ALLOW_MISSING=True")
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("gin", "fields", "array"),
+    [
+        (["T5Config.d_model=32"], "d_model is 16 there and 32 here; ", "16] there and float32["),
+        (
+            ["T5Config.num_encoder_layers=2", "T5Config.dropout_rate=0.3", "ALLOW_MISSING=True"],
+            "num_encoder_layers is 1 there and 2 here; ",
+            "is float32[1, ",
+        ),
+        (["MODEL=@DecoderConfig()", *DECODER], "the model is T5Config there and DecoderConfig", ""),
+    ],
+    ids=["width", "layers", "kind"],
+)
+def test_parameters_of_another_shape_say_what_differs(straight, train, gin, fields, array):
+    code, said = train("shape", "INITIALIZE_FROM=straight", "STEPS=1", *gin)
+    assert code == 2
+    assert f"checkpoints/6 is of another model: {fields}" in one_error(said)
+    assert array in one_error(said) and "dropout" not in one_error(said)
+    assert "give the model the fields that it had" in one_error(said)
 
 
 def test_tasks_that_are_not_prepared_need_leave(workplace, train):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 RECORDS = 60
 CARD = """
@@ -36,6 +37,7 @@ INPUTS_LENGTH = 48
 TARGETS_LENGTH = 16
 STEPS = 6
 CHECKPOINT_EVERY = 2
+Evaluation.groups = {}
 T5Config.vocab_size = 384
 T5Config.d_model = 16
 T5Config.d_ff = 32
@@ -105,7 +107,9 @@ class Workplace:
 
     def train_flags(self, run_dir: str, *gin: str) -> list[str]:
         """The flags of a training run in `run_dir`."""
-        flags = [f"--gin.RUN_DIR={self.folder / run_dir}", f"--gin.STORE={self.folder / 'store'}"]
+        named = {binding.partition("=")[0] for binding in gin}
+        places = {"RUN_DIR": self.folder / run_dir, "STORE": self.folder / "store"}
+        flags = [f"--gin.{name}={path}" for name, path in places.items() if name not in named]
         return ["--gin_file=tiny.gin", *flags, *(f"--gin.{binding}" for binding in gin)]
 
     def train(self, run_dir: str, *gin: str, check: int | None = 0) -> subprocess.CompletedProcess:
@@ -128,3 +132,10 @@ def make_workplace(folder: Path) -> Workplace:
     workplace = Workplace(folder)
     workplace.flanmix("prepare", "tiny", "--store", str(folder / "store"))
     return workplace
+
+
+def one_error(said: Any) -> str:
+    """The one line of a user error among what a verb printed."""
+    lines = [line for line in said.err.splitlines() if line.startswith("flanmix: ")]
+    assert "Traceback" not in said.err
+    return lines[-1]

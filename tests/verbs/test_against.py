@@ -61,18 +61,18 @@ def against(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
 def test_the_figures(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = against(capsys, "both", "--against", "tested", "--store", store)
     assert found["mixture"] == "tested"
-    keys = ("name", "split", "records", "duplicates", "shared_13", "shared_8")
+    keys = ("name", "split", "records", "duplicates", "contained", "shared_13", "shared_8")
     assert [tuple(task[key] for key in keys) for task in found["tasks"]] == [
-        ("bare", "test", 1, 0, 0, 0),
-        ("fox", "test", 3, 1, 1, 1),
-        ("river", "validation", 2, 1, 1, 1),
+        ("bare", "test", 1, 0, 0, 0, 0),
+        ("fox", "test", 3, 1, 1, 1, 1),
+        ("river", "validation", 2, 1, 1, 1, 1),
     ]
-    keys = ("task", "other", "duplicates", "shared_13", "shared_8")
+    keys = ("task", "other", "duplicates", "contained", "shared_13", "shared_8")
     assert [tuple(pair[key] for key in keys) for pair in found["pairs"]] == [
-        ("fox", "fox", 1, 1, 1),
-        ("fox", "river", 1, 1, 1),
-        ("river", "river", 0, 0, 1),
-        ("river", "fox", 0, 0, 1),
+        ("fox", "fox", 1, 1, 1, 1),
+        ("fox", "river", 1, 1, 1, 1),
+        ("river", "river", 0, 0, 0, 1),
+        ("river", "fox", 0, 0, 0, 1),
     ]
     assert found["pairs"][0]["worst"] == {
         "record": "test-2",
@@ -103,13 +103,45 @@ def test_the_text_and_the_page(
     argv = ["mixture", "both", "--against", "tested", "--store", store, "--html", str(path)]
     assert cli.main(argv) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["fox", "test", "3", "1", "33.33", "1", "33.33", "1", "33.33"] in lines
-    shown = ["fox", "fox", "1", "33.33", "1", "33.33", "1", "33.33", "18", "test-2", "train-0"]
+    assert ["fox", "test", "3", *["1", "33.33"] * 4] in lines
+    shown = ["fox", "fox", *["1", "33.33"] * 4, "18", "test-2", "train-0"]
     assert [*shown, *LONG.split()[:12], "..."] in lines
     page = Page(path.read_text())
     assert {"Against tested", "1 (33.33%)", LONG, "18 words of test-2 and train-0"} <= {*page.texts}
     assert cli.main(["mixture", "both", "--store", store, "--html", str(path)]) == 0
     assert "Against" not in path.read_text()
+
+
+def test_it_works_with_what_is_there_and_names_the_rest(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "card.html"
+    argv = ["mixture", "mine", "--against", "mine", "--store", store, "--html", str(path), "--json"]
+    assert cli.main(argv) == 0
+    out, err = capsys.readouterr()
+    assert "flanmix: not prepared, and not on the card: late; run: flanmix prepare mine" in err
+    assert "flanmix: test tasks that are not prepared, and not compared: late" in err
+    assert "flanmix: without a test or validation split, and not compared: unseen" in err
+    found = json.loads(out)["against"]
+    assert (found["absent"], found["absent_tests"]) == (["late"], ["late"])
+    assert found["without_tests"] == ["unseen"]
+    assert {task["name"]: task["duplicates"] for task in found["tasks"]} == {
+        **{"bare": 0, "fox": 1},
+        "river": 1,
+    }
+    assert (
+        "Test tasks that are not prepared, and not compared: late." in Page(path.read_text()).text
+    )
+
+
+def test_it_says_what_is_compared(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["mixture", "both", "--against", "tested", "--store", store]
+    assert cli.main(argv) == 0
+    text = capsys.readouterr().out
+    told = " ".join(against(capsys, *argv[1:])["compared"])
+    for said in ("where it has no options, its rationale and answers", "not seen: options and"):
+        assert said in text
+        assert said in told
 
 
 def test_without_against_the_document_has_no_such_key(
@@ -126,7 +158,7 @@ def test_without_against_the_document_has_no_such_key(
         (["both", "--against", "testde", "--store", "{}"], "did you mean 'tested'?"),
         (["boht", "--against", "tested", "--store", "{}"], "did you mean 'both'?"),
         (["both", "--against", "late", "--store", "{}"], "late; run: flanmix prepare late"),
-        (["mine", "--against", "fox", "--store", "{}"], "late; run: flanmix prepare mine"),
+        (["late", "--against", "fox", "--store", "{}"], "late; run: flanmix prepare late"),
         (["both", "--against", "unseen", "--store", "{}"], "neither a test nor a validation"),
         (["bare", "--against", "fox", "--store", "{}"], "'bare' has no task with a training split"),
         (

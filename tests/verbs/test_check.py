@@ -138,7 +138,10 @@ def test_what_reads_unnaturally_in_many_records_is_said_once(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = {"premise": "It rains", "hypothesis": "it is wet."}  # a template has {hypothesis}?
-    records = [replace(record, fields=fields) for record in make_records(300)]
+    records = [
+        replace(record, fields={**fields, "premise": f"It rains {number}"})
+        for number, record in enumerate(make_records(300))
+    ]
     store_task(root, PLACE, tmp_path / "store", records)
     code, found = check(capsys, "toy", "--store", str(tmp_path / "store"))
     assert code == 1
@@ -159,6 +162,26 @@ def test_a_vocabularys_loss_is_stated(root: Path, capsys: pytest.CaptureFixture[
     assert lines[2] == "lost in vocabulary 'byte', of the templates' own characters:"
     assert lines[-1].split() == ["toy", "0", "0"]
     assert cli.main(["check", "toy", "--vocabulary", "gone.model"]) == 2
+
+
+def test_options_of_the_same_ids_in_a_vocabulary_are_a_problem(
+    root: Path, tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = shared_data / "tokenizers" / "t5_32000.model"
+    if not model.exists():
+        pytest.skip(f"T5's vocabulary is not among the real data: {model.name}")
+    faces = CARD.format(name="faces").replace('["yes", "no"]', '["\U0001f600", "\U0001f622"]')
+    write_card(root, "mine/nli/faces", faces)
+    assert "\U0001f622" in (root / "mine/nli/faces.yaml").read_text(encoding="utf-8")
+    code, found = check(capsys, "faces", "toy", "--vocabulary", str(model))
+    assert code == 1
+    (problem,) = [p for p in found["problems"] if "same ids" in p["message"]]
+    assert (problem["task"], problem["template"], problem["record"]) == ("faces", None, None)
+    assert cli.main(["check", "faces", "--vocabulary", str(model)]) == 1
+    out = capsys.readouterr().out
+    assert "are the same ids in the vocabulary" in out
+    assert "no problems" not in out
+    assert check(capsys, "faces", "--vocabulary", "byte")[0] == 0
 
 
 def test_a_store_that_lacks_or_spoils_a_task(

@@ -2,15 +2,18 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tensorboardX.proto import event_pb2
 
 from flanmix import cli
 from flanmix.data.store.store import Store
 from flanmix.evaluate.evaluator import eval_tasks, evaluate
+from flanmix.evaluate.scores import read_step
 from flanmix.pages.text import scores_text
 from flanmix.registry.card import load_card
 from flanmix.registry.record import Record
@@ -20,7 +23,7 @@ from tests.evaluate.collection import Oracle, mixture, prepare
 CARDS = {
     "parity": """
 kind: classification
-options: ["even", "odd"]
+options: ["so even", "so odd"]
 templates:
   - inputs: "Is {text} even or odd?"
   - inputs: "{text}\\n{options}"
@@ -50,6 +53,8 @@ answer: answer
 MIXTURES = """
 both: {tasks: [parity, echo]}
 more: {tasks: [both, unprepared]}
+shots: {tasks: [parity], few_shot: 2, few_shot_share: 0.5}
+nested: {tasks: [echo, shots]}
 """
 GIN = """
 include 'gin/runs/instruct.gin'
@@ -109,6 +114,8 @@ def trained(tmp_path_factory):
         ["train", *gin],
         ["evaluate", *gin, "--json"],
         ["evaluate", *gin, "--gin.MIXTURE='more'", "--gin.ALLOW_MISSING=True", "--json"],
+        ["evaluate", *gin, "--gin.Evaluation.groups={'ours': 'parity'}"],
+        ["evaluate", *gin, "--gin.Evaluation.groups={'ours': 'parity'}", "--gin.TARGETS_LENGTH=4"],
         ["generate", "--checkpoint", str(root / "run"), "--prompt", "Is 3 odd?", "Say" + " 1" * 90,
          "--input", str(root / "prompts.txt"), "--json"],
     ]  # fmt: skip
@@ -133,9 +140,9 @@ def trained(tmp_path_factory):
 def test_a_checkpoint_is_evaluated_and_asked_without_tensorflow(trained):
     _, output, errors = trained
     *verbs, loaded = output.split("\x1e")
-    assert [verb[-1] for verb in verbs] == ["0"] * 4, errors
+    assert [verb[-1] for verb in verbs] == ["0"] * 6, errors
     assert loaded == "[]\n"
-    scores, partial, texts = (json.loads(verb[:-1]) for verb in verbs[1:])
+    scores, partial, texts = (json.loads(verbs[i][:-1]) for i in (1, 2, 5))
     assert scores["step"] == partial["step"] == 2
     assert set(scores["tasks"]) == {"parity", "echo"}
     assert scores["clusters"].keys() == {"all"}
@@ -154,6 +161,73 @@ def test_a_checkpoint_is_evaluated_and_asked_without_tensorflow(trained):
     ]
     assert all(isinstance(text["text"], str) for text in texts)
     assert "prompt 2 is too long and was truncated" in errors
+
+
+def test_a_run_without_groups_evaluates_its_own_mixture(trained):
+    root, output, errors = trained
+    (said,) = [line for line in errors.splitlines() if "no Evaluation.groups" in line]
+    assert said == (
+        "flanmix: no Evaluation.groups: evaluates its own mixture, 2 of 2 tasks, at most 100 "
+        "records of each"
+    )
+    scores = json.loads(output.split("\x1e")[1][:-1])
+    assert set(scores["groups"]) == {"both"}
+    kept = read_step(root / "run", 2)
+    # `evaluate` found what the training had, and replaced it with the same.
+    assert kept["groups"]["both"] == scores["groups"]["both"]
+
+
+def points(folder):
+    """Every point of every event file in a folder: (name, step, value)."""
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        data = path.read_bytes()
+        while data:
+            (size,) = struct.unpack_from("<Q", data)
+            event = event_pb2.Event.FromString(data[12 : 12 + size])
+            data = data[16 + size :]
+            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+    return found
+
+
+def test_what_evaluate_finds_is_kept_with_the_run(trained):
+    root, _, errors = trained
+    kept = json.loads((root / "run" / "scores.json").read_text())
+    assert [path.name for path in (root / "run" / "scores").iterdir()] == ["000000002.json"]
+    assert list(kept["groups"]) == ["both", "more", "ours"]
+    assert set(kept["tasks"]) == {"parity", "echo"}
+    assert kept["groups"]["more"]["tasks"].keys() == {"parity", "echo"}
+    assert kept["missing"] == ["unprepared"]
+    drawn = points(root / "run" / "eval")
+    assert len(drawn) == len({(name, step) for name, step, _ in drawn})
+    assert {(name, step) for name, step, _ in drawn} == {
+        (f"score/{name}", 2)
+        for name in (
+            *("mean", "group/both", "group/more", "cluster/all", "task/echo"),
+            # not `ours` and `parity`: the last evaluation could not tell their options apart
+        )
+    }
+    assert dict((name, value) for name, _, value in drawn)["score/group/both"] == pytest.approx(
+        kept["groups"]["both"]["mean"]
+    )
+    page = (root / "run" / "report.html").read_text()
+    assert "100% of questions without an answer" in page
+    assert f"scores: {root / 'run' / 'scores.json'}, report: " in errors
+
+
+def test_what_was_cut_is_said_in_a_line_and_a_column(trained):
+    _, output, errors = trained
+    whole, cut = (output.split("\x1e")[i] for i in (3, 4))
+    assert "cut" not in whole
+    header, row = cut.splitlines()[:2]
+    assert header.split("records")[1].split("%")[:3] == [
+        "  targets cut ",
+        "  options equal ",
+        "  unanswerable ",
+    ]
+    assert row.split()[-3:] == ["100", "100", "100"]
+    assert "options or answers were cut in 100% of the questions of task 'parity'" in errors
+    assert "options were the same tokens in 100% of the questions of task 'parity'" in errors
 
 
 @pytest.fixture
@@ -185,6 +259,25 @@ def test_mistakes_are_one_line(trained, verb):
     assert "of another model" in said
     code, said = verb(*gin, f"--gin.RUN_DIR={root / 'run'}", "--gin.VOCABULARY='pocket'")
     assert (code, said.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("verb_name", "flag"),
+    [
+        ("evaluate", "--gin.Evaluation.groups={'x': 'shots'}"),
+        ("evaluate", "--gin.Evaluation.groups={'y': 'both', 'x': 'nested'}"),
+        ("evaluate", "--gin.MIXTURE='shots'"),
+        ("train", "--gin.Evaluation.groups={'x': 'nested'}"),
+    ],
+)
+def test_exemplars_are_refused_until_an_evaluation_can_show_them(trained, verb, verb_name, flag):
+    root = trained[0]
+    gin = [f"--gin_file={root / 'tiny.gin'}", f"--gin.STORE={root / 'store'}"]
+    folder = "run" if verb_name == "evaluate" else "new"
+    code, said = verb(verb_name, *gin, f"--gin.RUN_DIR={root / folder}", flag)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "shows 2 exemplars (few_shot) of task 'parity'" in said
+    assert not (root / "new").exists()
 
 
 def test_scores_are_shown_as_a_table(tmp_path):

@@ -7,19 +7,24 @@
 
     held_out = HeldOut([("cats", test)])
     overlap = compare(held_out, [("pets", train)])
-    overlap.tasks  -> [TaskOverlap("cats", records=3, duplicates=1, shared_13=0, shared_8=2)]
+    overlap.tasks  -> [TaskOverlap("cats", records=3, duplicates=1, shared_13=0, shared_8=2,
+                                   contained=2)]
     overlap.pairs  -> [PairOverlap("pets", "cats", duplicates=1, shared_13=0, shared_8=2,
-                          worst=Worst("test-1", "train-0", "say the cat sat on the mat all ..."))]
+                          worst=Worst("test-1", "train-0", "say the cat sat ..."), contained=2)]
 
-Test records are counted, each once however often it is met:
-- `duplicates`: some training record has the same fields, whatever their names and order, equal as
-  sequences of words (casefolded runs of Unicode letters and digits: see `words`);
-- `shared_13`, `shared_8`: some field shares a run of 13, or 8, words with some field of a training
-  record (n-grams lie within one field).
-Options and answers are left out, unless they are a field: what two tasks' records have in common is
-the text, and "yes" proves nothing. Short records can be duplicates without sharing eight words.
-`worst` is the longest run that is shared: of the first test record by its name that has one as
-long; of duplicates only, where they have fewer than eight words, it is the longest field.
+A record's texts are its fields and, where it has no options, its rationale and its answers: texts
+that a model learns to write. They are compared as sequences of words (see `words`). Test records
+are counted, each once however often it is met:
+- `duplicates`: some training record has the same fields, whatever their names and order;
+- `contained`: each field stands whole in the texts of one training record, run together (see
+  `contained`; the longest has three words or more), or it is a duplicate;
+- `shared_13`, `shared_8`: some text shares a run of 13, or 8, words with some text of a training
+  record (n-grams lie within one text).
+The options of a record, and its answer among them, are left out, unless they are a field: what two
+tasks' records have in common is the text, and "yes" proves nothing. Short records can be duplicates
+or contained without sharing eight words. `worst` is the longest run that is shared: of the first
+test record by its name that has one as long; of a duplicate or a contained record it is its longest
+field, if that is longer.
 
 The held-out side is kept: see `ngram_index` for its memory. The training side passes by in
 chunks of about a million characters, and nothing of it stays but what was found. No count depends
@@ -34,21 +39,35 @@ from hashlib import blake2b
 
 import numpy as np
 
+from flanmix.audit.overlap.contained import Anchors
 from flanmix.audit.overlap.longest_match import LongestMatches, by_number
 from flanmix.audit.overlap.ngram_index import GRAM, GramIndex
 from flanmix.audit.overlap.words import (
     Numbered,
+    Running,
     chunks,
     frozen_ids,
     growing_ids,
     joined,
     new_vocabulary,
+    no_records,
     number,
 )
 from flanmix.errors import UserError
 from flanmix.registry.record import Record
 
 CHUNK = 1 << 20
+# What the figures mean, for whoever reads them.
+COMPARED = (
+    "compared: each record's fields and, where it has no options, its rationale and answers; as "
+    "words, without case, punctuation, invisible characters and differences of Unicode form; in "
+    "scripts without spaces a character is a word",
+    "duplicates: the same fields; contained: every field stands whole in the texts, run together, "
+    "of one training record (the longest has 3 words or more); 13-grams, 8-grams: so many words in "
+    "a row within one text",
+    "not seen: options and answers chosen from them, paraphrases, translations, texts with other "
+    "words every few words",
+)
 Progress = Callable[[str, int], None]
 # A run of 13 words is two runs of 8, the second of which begins 5 words later.
 _APART = 13 - GRAM
@@ -72,6 +91,7 @@ class TaskOverlap:
     duplicates: int
     shared_13: int
     shared_8: int
+    contained: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +105,7 @@ class PairOverlap:
         shared_13: test records that share 13 words in a row.
         shared_8: test records that share 8.
         worst: the longest run.
+        contained: test records that stand whole in a training record.
     """
 
     task: str
@@ -93,13 +114,14 @@ class PairOverlap:
     shared_13: int
     shared_8: int
     worst: Worst
+    contained: int = 0
 
 
 @dataclass(frozen=True)
 class Overlap:
     """All that was found: `tasks` in order, `pairs` that share something, the worst first.
 
-    A pair is worse that shares more of its test records: as duplicates or 13 words, then 8 words.
+    A pair is worse that shares more of its test records: whole or 13 words, then 8 words.
     """
 
     tasks: tuple[TaskOverlap, ...]
@@ -128,7 +150,7 @@ class HeldOut:
         """
         vocabulary = new_vocabulary()
         # The text begins with a 0, as it ends with one.
-        parts = [Numbered(np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int32), [])]
+        parts = [no_records()]
         names, ends, sizes = [], [], []
         words = records = 0
         for name, rows in tasks:
@@ -152,6 +174,7 @@ class HeldOut:
         self.numbering = frozen_ids(vocabulary)
         self.record_ends = np.array(sizes, np.int64)
         self._contents()
+        self.anchors = Anchors(self.text, self.index, self.content_R, len(self._word_list))
 
     def _contents(self) -> None:
         """Groups equal records: `content_R` is the first of each one's group, -1 without words."""
@@ -191,18 +214,25 @@ class _Comparison:
     def __init__(self, held_out: HeldOut) -> None:
         records = len(held_out.text.ids)
         self.duplicate_R = np.zeros(records, bool)
+        self.contained_R = np.zeros(records, bool)
         self.shared_13_R = np.zeros(records, bool)
         self.shared_8_R = np.zeros(records, bool)
         self.longest = LongestMatches(held_out.text, held_out.index)
         self._held_out = held_out
         self._seen_E = np.zeros(held_out.index.entries, bool)
-        self._duplicates: dict[int, str] = {}
+        self._duplicates: dict[int, tuple[int, str]] = {}
+        self._contained: dict[int, tuple[int, str]] = {}
 
     def add(self, chunk: Numbered) -> None:
         """Compares a chunk of training records."""
         self._add_duplicates(chunk)
-        index = self._held_out.index
-        at_H, entry_H = index.find(chunk.numbers_W)
+        index, running = self._held_out.index, Running.of(chunk)
+        at_H, entry_H = index.find(running.numbers_J)
+        self._add_contained(chunk, running, at_H, entry_H)
+        # Eight words of one text were eight in a row before the texts were run together.
+        last_H, at_H = running.offset_J[at_H + GRAM - 1], running.offset_J[at_H]
+        within = last_H - at_H == GRAM - 1
+        at_H, entry_H = at_H[within], entry_H[within]
         if not len(at_H):
             return
         task_H = index.task_of(entry_H)
@@ -243,19 +273,39 @@ class _Comparison:
         for record in chunk.known().tolist():
             first = self._held_out.duplicate_of(chunk.content(record))
             if first is not None:
-                there = [self._duplicates[first]] if first in self._duplicates else []
-                self._duplicates[first] = min([chunk.ids[record], *there], key=by_number)
+                _keep_first(self._duplicates, first, by_number(chunk.ids[record]))
+
+    def _add_contained(
+        self, chunk: Numbered, running: Running, at_H: np.ndarray, entry_H: np.ndarray
+    ) -> None:
+        anchors, words, last = self._held_out.anchors, b"", -1
+        for train, record in anchors.candidates(running, at_H, entry_H):
+            name = by_number(chunk.ids[train])
+            if record in self._contained and self._contained[record] <= name:
+                continue
+            if train != last:
+                words, last = running.words_of(train), train
+            if anchors.stands_in(record, words):
+                _keep_first(self._contained, record, name)
 
     def finish(self) -> None:
-        """Flags the duplicates; each one's longest field is a shared run."""
+        """Flags what stands whole in a training record; its longest field is a shared run."""
         held_out = self._held_out
         self.duplicate_R = np.isin(held_out.content_R, list(self._duplicates))
-        for record in np.flatnonzero(self.duplicate_R).tolist():
+        for first, name in self._duplicates.items():
+            _keep_first(self._contained, first, name)
+        self.contained_R = np.isin(held_out.content_R, list(self._contained))
+        for record in np.flatnonzero(self.contained_R).tolist():
             task = int(np.searchsorted(held_out.record_ends, record, side="right"))
             spans = held_out.text.spans(record)
             start, end = max(spans, key=lambda span: (span[1] - span[0], -span[0]))
-            train = self._duplicates[int(held_out.content_R[record])]
+            _, train = self._contained[int(held_out.content_R[record])]
             self.longest.offer(task, end - start, start, train)
+
+
+def _keep_first(names: dict[int, tuple[int, str]], record: int, name: tuple[int, str]) -> None:
+    """Keeps the first training record by its name, whatever order they come in."""
+    names[record] = min(names.get(record, name), name)
 
 
 def compare(
@@ -273,7 +323,7 @@ def compare(
         chunk: about how many characters to take at a time.
         progress: callback(task, records) with the number of records just compared.
     """
-    any_R = [np.zeros(len(held_out.text.ids), bool) for _ in range(3)]
+    any_R = [np.zeros(len(held_out.text.ids), bool) for _ in range(4)]
     sizes = np.diff(held_out.record_ends, prepend=0).tolist()
     pairs: list[tuple[tuple[float, float], PairOverlap]] = []
     for name, rows in training:
@@ -282,11 +332,11 @@ def compare(
             found.add(number(some, held_out.numbering))
             progress(name, len(some))
         found.finish()
-        flags = (found.duplicate_R, found.shared_13_R, found.shared_8_R)
+        flags = (found.duplicate_R, found.shared_13_R, found.shared_8_R, found.contained_R)
         for whole_R, flag_R in zip(any_R, flags, strict=True):
             whole_R |= flag_R
-        exposed = held_out.count(found.duplicate_R | found.shared_13_R)
-        duplicates, shared_13, shared_8 = map(held_out.count, flags)
+        exposed = held_out.count(found.contained_R | found.shared_13_R)
+        duplicates, shared_13, shared_8, contained = map(held_out.count, flags)
         for task, match in found.longest.best.items():
             words = held_out.words(match.offset, match.words)
             worst = Worst(match.test[1], match.train[1], words)
@@ -297,6 +347,7 @@ def compare(
                 shared_13[task],
                 shared_8[task],
                 worst,
+                contained[task],
             )
             shares = (exposed[task] / sizes[task], pair.shared_8 / sizes[task])
             pairs.append((shares, pair))

@@ -22,11 +22,12 @@ FLANMIX_PLUGINS names). This is a complete one, for `source: {parquet: folder}`:
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from flanmix.data.sources.slices import Warn
 from flanmix.errors import UserError, nearest
 from flanmix.plugins import Registry
+from flanmix.registry.imports import code_files
 from flanmix.registry.task import TaskSpec
 
 # Where a raw record is, in words for messages, and the record.
@@ -41,7 +42,8 @@ class SourceReader(Protocol):
             store.
         own_splits: whether split expressions are those of `slices`, which `check` can read; else
             they are the source's own.
-        settings: keys that a card may give beside the location.
+        settings: keys that a card may give beside the location; the class's docstring says under
+            `Settings:` what each means, for the reference.
     """
 
     @property
@@ -54,8 +56,8 @@ class SourceReader(Protocol):
     def files(self, task: TaskSpec, data_dir: str | Path | None) -> Mapping[str, Path]:
         """The files that decide a task's raw records, by name, as far as they are known.
 
-        One that changes makes what was prepared of the task out of date. Code is given as the
-        Python files of its folder: see `python_files`.
+        One that changes makes what was prepared of the task out of date. Code is given with the
+        files that it imports: see `python_files`.
         """
         ...
 
@@ -80,6 +82,19 @@ class SourceReader(Protocol):
         Raises:
             UserError: the source is missing or broken; names the task.
             ValueError: the split expression is malformed.
+        """
+        ...
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A source whose data can be fetched, which is done only when asked."""
+
+    def fetch(self, task: TaskSpec, data_dir: str | Path | None) -> None:
+        """Fetches a task's data into the user's folder, unless they are there.
+
+        Raises:
+            UserError: they can't be had; the folder stays as it was.
         """
         ...
 
@@ -115,6 +130,9 @@ def source_of(task: TaskSpec) -> SourceReader:
 
 
 def python_files(task: TaskSpec, reference: str) -> dict[str, Path]:
-    """The Python files beside that of `file.py:function`, which may import its neighbours."""
-    folder = (task.folder or Path()) / Path(reference.partition(":")[0]).parent
-    return {path.name: path for path in sorted(folder.glob("*.py"))}
+    """The Python files that `file.py:function` runs: its own and what it imports nearby.
+
+    Returns:
+        the files by their paths from the folder of `file.py`.
+    """
+    return code_files((task.folder or Path()) / reference.partition(":")[0])

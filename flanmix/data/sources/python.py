@@ -26,7 +26,7 @@ class PythonSource:
     settings = ()
 
     def files(self, task: TaskSpec, data_dir: str | Path | None) -> dict[str, Path]:
-        """The function's file and its neighbours."""
+        """The function's file and what it imports beside it."""
         return python_files(task, task.source.location)
 
     def rows(

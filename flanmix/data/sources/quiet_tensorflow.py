@@ -29,7 +29,6 @@ def import_seqio() -> ModuleType:
         with contextlib.nullcontext() if "tensorflow" in sys.modules else _quiet():
             import seqio
             import tensorflow as tf
-            import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
             f"TFDS and SeqIO sources need packages that can't be imported ({error}): "
@@ -38,9 +37,7 @@ def import_seqio() -> ModuleType:
     import absl.logging
 
     absl.logging.set_verbosity(absl.logging.ERROR)
-    # What it retries a few times and then gives up is reported once, as a failed task's reason.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-    tfds.disable_progress_bar()
+    import_tfds()
     # The accelerators are JAX's; TensorFlow would take all of their memory.
     for kind in ("GPU", "TPU"):
         try:
@@ -48,6 +45,25 @@ def import_seqio() -> ModuleType:
         except (RuntimeError, ValueError):  # The program has used TensorFlow before us.
             break
     return seqio
+
+
+def import_tfds() -> ModuleType:
+    """Imports TFDS, which asks no server unasked; without TensorFlow, which it imports to read."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.core.utils import gcs_utils
+    except ImportError as error:
+        raise UserError(
+            f"TFDS sources need a package that can't be imported ({error}): "
+            "pip install tensorflow tensorflow-datasets"
+        ) from error
+    # Its bucket of prepared datasets: TFDS itself no longer asks it, and other versions shall not.
+    gcs_utils._is_gcs_disabled = True
+    # What it retries a few times and then gives up is reported once, as a failed task's reason.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    return tfds
 
 
 @contextlib.contextmanager

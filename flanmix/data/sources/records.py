@@ -10,16 +10,21 @@ or a dataset without records, is an error that names the task, the split, the re
 nothing is skipped. Records are numbered as they come, so that the same source gives the same ids.
 """
 
+import heapq
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flanmix import console
 from flanmix.data.canonical import RecordError, canonicalize
-from flanmix.data.sources.api import Located, python_files, source_of
+from flanmix.data.randomness import fold
+from flanmix.data.sources.api import Located, source_of
+from flanmix.data.sources.code import with_mapping
 from flanmix.data.sources.slices import Warn
 from flanmix.errors import UserError
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
+
+_DRAWN_FROM = 1_000_000  # rows that a few records are drawn from: a huge source is not read whole
 
 
 def canonical_records(
@@ -36,7 +41,7 @@ def canonical_records(
         task: the task.
         split: `train`, `validation` or `test`.
         data_dir: where TFDS finds its datasets, and files that are not beside the card are.
-        limit: at most so many records.
+        limit: stop after so many records, the first ones.
         warn: callback for each slice that was clamped, a line.
 
     Raises:
@@ -44,25 +49,66 @@ def canonical_records(
     """
     number = -1
     made = 0
-    for number, (where, raw) in enumerate(raw_records(task, split, data_dir=data_dir, warn=warn)):
-        if not isinstance(raw, Mapping) or not raw:
-            what = "is empty" if not raw else f"is a {type(raw).__name__}, not a mapping"
-            raise UserError(f"task '{task.name}', record {split}-{number} {what} ({where})")
-        try:
-            records = canonicalize(task, raw, f"{split}-{number}")
-        except RecordError as error:
-            raise UserError(f"{error} ({where}); correct the record or the card") from None
-        for record in records:
+    for number, row in enumerate(raw_records(task, split, data_dir=data_dir, warn=warn)):
+        for record in _made(task, f"{split}-{number}", row):
             yield record
             made += 1
             if made == limit:
                 return
     if not made:
-        what = f"all {number + 1} records were dropped by {task.mapping}" if number >= 0 else ""
-        raise UserError(
-            f"task '{task.name}': split {split} ({task.splits[split]} of {_name(task)}) is empty; "
-            f"{what or 'correct its split expression or its data'}"
-        )
+        raise _empty(task, split, number + 1)
+
+
+def drawn_records(
+    task: TaskSpec,
+    split: str,
+    limit: int | None,
+    *,
+    data_dir: str | Path | None = None,
+    warn: Warn = console.warn,
+) -> list[Record] | Iterator[Record]:
+    """As `canonical_records`, but of more than `limit` records those that the task's name draws.
+
+    The source is read to its end, or to its millionth row, which is said; `limit` records are held.
+    What is drawn has the ids and the order that it has among all.
+    """
+    if limit is None:
+        return canonical_records(task, split, data_dir=data_dir, warn=warn)
+    drawn: list[tuple[int, int, int, Record]] = []  # a heap: the largest draw first
+    number = -1
+    for number, row in enumerate(raw_records(task, split, data_dir=data_dir, warn=warn)):
+        if number == _DRAWN_FROM:
+            warn(f"task '{task.name}': {split} is drawn from its first {_DRAWN_FROM:,} rows")
+            break
+        place = -fold(0, "limit", task.name, split, number)
+        if len(drawn) == limit and place < drawn[0][0]:
+            continue
+        for part, record in enumerate(_made(task, f"{split}-{number}", row)):
+            push = heapq.heappush if len(drawn) < limit else heapq.heappushpop
+            push(drawn, (place, -number, -part, record))
+    if not drawn:
+        raise _empty(task, split, number + 1)
+    return [record for *_, record in sorted(drawn, key=lambda entry: (-entry[1], -entry[2]))]
+
+
+def _made(task: TaskSpec, record_id: str, row: Located) -> list[Record]:
+    """What one row of the source becomes."""
+    where, raw = row
+    if not isinstance(raw, Mapping) or not raw:
+        what = "is empty" if not raw else f"is a {type(raw).__name__}, not a mapping"
+        raise UserError(f"task '{task.name}', record {record_id} {what} ({where})")
+    try:
+        return canonicalize(task, raw, record_id)
+    except RecordError as error:
+        raise UserError(f"{error} ({where}); correct the record or the card") from None
+
+
+def _empty(task: TaskSpec, split: str, rows: int) -> UserError:
+    what = f"all {rows} records were dropped by {task.mapping}" if rows else ""
+    return UserError(
+        f"task '{task.name}': split {split} ({task.splits[split]} of {_name(task)}) is empty; "
+        f"{what or 'correct its split expression or its data'}"
+    )
 
 
 def raw_records(
@@ -95,7 +141,7 @@ def raw_records(
 def source_files(task: TaskSpec, data_dir: str | Path | None = None) -> dict[str, Path]:
     """The files that decide a task's canonical records, by name, as far as they are known.
 
-    Those of its source, and the Python files beside one that its mapping is in.
+    Those of its source, and the Python files that its mapping runs.
 
     Raises:
         UserError: the kind of source is unknown.
@@ -104,7 +150,7 @@ def source_files(task: TaskSpec, data_dir: str | Path | None = None) -> dict[str
         found = dict(source_of(task).files(task, data_dir))
     except ValueError as error:
         raise UserError(f"task '{task.name}': {error}") from error
-    return found | (python_files(task, task.mapping) if task.mapping else {})
+    return with_mapping(task, found)
 
 
 def _name(task: TaskSpec) -> str:

@@ -12,16 +12,20 @@ The other direction, our tasks in SeqIO's registries, is `seqio_export`.
 """
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flanmix.data.sources.api import Located, register_source
 from flanmix.data.sources.quiet_tensorflow import import_seqio, located, plain, plain_rows
 from flanmix.data.sources.slices import Warn, sliced
 from flanmix.errors import UserError, nearest
+from flanmix.registry.imports import module_files, module_folder
 from flanmix.registry.task import TaskSpec
+from flanmix.registry.user_code import load_named
 
 if TYPE_CHECKING:
     import seqio
@@ -37,8 +41,10 @@ class SeqioSource:
     settings = ()
 
     def files(self, task: TaskSpec, data_dir: str | Path | None) -> dict[str, Path]:
-        """None is known: a SeqIO task may read anything."""
-        return {}
+        """The module's and what it imports beside it; what a SeqIO task reads is not known."""
+        module, _, _ = task.source.location.removesuffix(_SOURCE).rpartition(":")
+        folder = _folder_of(task, module) if module else None
+        return {} if folder is None else module_files(module, folder)
 
     def rows(
         self,
@@ -83,17 +89,80 @@ def foreign_task(task: TaskSpec) -> "tuple[seqio.Task, bool]":
     return seqio.TaskRegistry.get(name), raw
 
 
-def _import_module(task: TaskSpec, module: str) -> None:
-    before = list(sys.path)
-    sys.path[:0] = [str(Path.cwd()), *([str(task.folder)] if task.folder else [])]
+def _folder_of(task: TaskSpec, module: str) -> Path | None:
+    """The folder where a module is found: the working directory, the card's, or an installed one's.
+
+    None if it is nowhere.
+    """
+    near = [Path.cwd(), *([task.folder] if task.folder else [])]
+    if folder := module_folder(module, near):
+        return folder
     try:
-        importlib.import_module(module)
+        spec = importlib.util.find_spec(module.partition(".")[0])  # nothing is imported
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    return (
+        Path(spec.origin).parent.parent
+        if spec.submodule_search_locations
+        else Path(spec.origin).parent
+    )
+
+
+def _import_module(task: TaskSpec, module: str) -> None:
+    folder = _folder_of(task, module)
+    before = list(sys.path)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        if folder is not None and folder in (Path.cwd(), task.folder):
+            _REGISTRATIONS.load(folder.resolve(), module)
+        else:
+            importlib.import_module(module)
     except Exception as error:
         raise UserError(
             f"task '{task.name}': module {module} fails to import: {error!r}"
         ) from error
     finally:
         sys.path[:] = before
+
+
+class _Registrations:
+    """What modules beside cards have registered: two folders may have the same names."""
+
+    def __init__(self) -> None:
+        # Of each module that was loaded: its folder, itself, and what it registered where.
+        self._loaded: list[tuple[Path, ModuleType, list[tuple[Any, str, Any]]]] = []
+
+    def load(self, folder: Path, name: str) -> None:
+        """Loads a module; what others of its folder registered stays, no other folder's does."""
+        seqio = import_seqio()
+        registries = (seqio.TaskRegistry, seqio.MixtureRegistry)
+        for where, module, added in list(self._loaded):
+            current = sys.modules.get(module.__name__) is module
+            if where != folder or not current:
+                for registry, key, provider in added:
+                    if key in registry.names() and registry.get(key) is provider:
+                        registry.remove(key)
+            if not current:
+                self._loaded.remove((where, module, added))
+        for where, _, added in self._loaded:
+            for registry, key, provider in added if where == folder else ():
+                if key not in registry.names():
+                    registry.add_provider(key, provider)
+        before = [set(registry.names()) for registry in registries]
+        module = load_named(folder, name)
+        new = [
+            (registry, key, registry.get(key))
+            for registry, known in zip(registries, before, strict=True)
+            for key in registry.names()
+            if key not in known
+        ]
+        if new:
+            self._loaded.append((folder, module, new))
+
+
+_REGISTRATIONS = _Registrations()
 
 
 def _foreign_rows(task: "seqio.Task", raw: bool, split: str) -> Iterator[Mapping[str, Any]]:

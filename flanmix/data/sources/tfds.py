@@ -2,18 +2,17 @@
 
 Split expressions are TFDS's own, `train[:-200]` and `train+test` among them. A slice that is longer
 than the data is clamped first, with a warning, since TFDS 4.9.10 refuses it. A dataset that is not
-there is downloaded, where TFDS can.
+there is an error: reading downloads nothing (`datasets`).
 """
 
-import contextlib
 import functools
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flanmix.data.sources.api import Located, register_source
+from flanmix.data.sources.datasets import fetch, found
 from flanmix.data.sources.quiet_tensorflow import brief, import_seqio, located, plain_rows
 from flanmix.data.sources.slices import Warn, clamped_expression
 from flanmix.errors import UserError, nearest
@@ -37,6 +36,10 @@ class TfdsSource:
         folder = Path(data_dir or default).expanduser() / name.replace(":", "/")
         return {name: folder / "dataset_info.json"}
 
+    def fetch(self, task: TaskSpec, data_dir: str | Path | None) -> None:
+        """Downloads the dataset, unless it is there."""
+        fetch(task.source.location, _folder(data_dir), f"task '{task.name}'")
+
     def rows(
         self,
         task: TaskSpec,
@@ -49,6 +52,8 @@ class TfdsSource:
         """Yields the dataset's examples, in the order of its files."""
 
         def rows() -> Iterator[Mapping[str, Any]]:
+            # At once, before TensorFlow is imported.
+            found(task.source.location, _folder(data_dir), f"task '{task.name}'")
             yield from plain_rows(tfds_source(task, data_dir, warn), split)
 
         return located(task, expression, rows())
@@ -62,8 +67,7 @@ def tfds_source(
 ) -> "seqio.TfdsDataSource":
     """The task's TFDS dataset as a SeqIO source, its slices clamped to the rows that there are.
 
-    Nothing is opened before a split is read. A dataset that has not been prepared is downloaded
-    then, where TFDS can.
+    Nothing is opened before a split is read.
 
     Args:
         task: the task.
@@ -72,16 +76,21 @@ def tfds_source(
         source_class: made instead of TfdsDataSource itself.
 
     Raises:
-        UserError: when the name is none of TFDS's; when a split is read, also for a dataset that is
-            not there or has no such split.
+        UserError: when the name is none of TFDS's; when a split is read, also for a dataset that
+            has no such split.
+        MissingDataset: when a split is read of a dataset that is not there.
     """
     seqio = import_seqio()
-    folder = None if data_dir is None else str(Path(data_dir).expanduser())
+    folder = _folder(data_dir)
     splits = _ClampedSplits(task, folder, warn)
     try:
         return (source_class or seqio.TfdsDataSource)(task.source.location, folder, splits)
     except ValueError as error:
         raise UserError(f"task '{task.name}': {brief(error)}") from error
+
+
+def _folder(data_dir: str | Path | None) -> str | None:
+    return None if data_dir is None else str(Path(data_dir).expanduser())
 
 
 class _ClampedSplits(dict[str, str]):
@@ -118,31 +127,10 @@ class _ClampedSplits(dict[str, str]):
 
     @functools.cached_property
     def _counts(self) -> dict[str, int]:
-        """Rows of each split of the dataset, which is made ready first."""
-        import tensorflow_datasets as tfds
-
-        name, by_hand = self._task.source.location, None
-        try:
-            builder = tfds.builder(name, data_dir=self._data_dir)
-            if not builder.info.splits:
-                by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-                # TFDS tells of it on stdout, which is for the verb's own document.
-                with contextlib.redirect_stdout(sys.stderr):
-                    builder.download_and_prepare()
-            return {split: info.num_examples for split, info in builder.info.splits.items()}
-        except Exception as error:
-            where = self._data_dir or tfds.core.constants.DATA_DIR
-            reason = f"can't be made: {brief(error)}"
-            hint = "give its folder with --data_dir"
-            if by_hand and "Manual directory" in str(
-                error
-            ):  # some of WMT's files want it, some do not
-                reason = "its files have to be fetched by hand"
-                hint = f"put them into {where}/downloads/manual: {' '.join(by_hand.split())}"
-            raise UserError(
-                f"task '{self._task.name}': TFDS dataset {name} is not in {where}, and {reason}; "
-                f"{hint}"
-            ) from error
+        """Rows of each split of the dataset."""
+        owner = f"task '{self._task.name}'"
+        splits = found(self._task.source.location, self._data_dir, owner).info.splits
+        return {split: info.num_examples for split, info in splits.items()}
 
 
 register_source("tfds", TfdsSource())

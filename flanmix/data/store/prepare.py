@@ -10,22 +10,35 @@ full disk stops everything.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flanmix import console
-from flanmix.data.sources.records import canonical_records, source_files
+from flanmix.data.sources.api import Fetching, source_of
+from flanmix.data.sources.datasets import MissingDataset
+from flanmix.data.sources.records import drawn_records, source_files
 from flanmix.data.sources.slices import Warn
+from flanmix.data.store.locking import TaskBusy
 from flanmix.data.store.manifest import SplitFile
 from flanmix.data.store.progress import Progress
 from flanmix.data.store.store import Store, StoreFull
-from flanmix.data.store.workers import Event, OnEvent, Outcome, Records, Warned, in_processes
+from flanmix.data.store.workers import (
+    Event,
+    Missing,
+    OnEvent,
+    Outcome,
+    Records,
+    Warned,
+    in_processes,
+)
 from flanmix.errors import UserError
 from flanmix.plugins import load_plugins
 from flanmix.registry.catalogue import Catalogue, default_catalogue
+from flanmix.registry.hints import prepare_hint
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
+from flanmix.registry.user_code import forget_changed
 
 _REPORT_EVERY = 0.2
 
@@ -36,6 +49,8 @@ def prepare_task(
     *,
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    wait: bool = False,
+    download: bool = False,
     warn: Warn = console.warn,
     progress: Callable[[int], None] = lambda records: None,
 ) -> Mapping[str, SplitFile] | None:
@@ -45,28 +60,43 @@ def prepare_task(
         task: the task.
         store: where to.
         data_dir: where TFDS finds its datasets, and files that are not beside their card are.
-        limit: at most so many records a split.
-        warn: callback for each slice that was clamped, a line.
+        limit: at most so many records a split, drawn by the task's name.
+        wait: whether to wait for another process that is preparing it, which may then have done so.
+        download: whether a dataset that is not in `data_dir` is fetched into it.
+        warn: callback for each warning, a line.
         progress: callback a few times a second with how many records came since.
 
     Returns:
         what was written, by split; None if the task was up to date.
 
     Raises:
+        TaskBusy: another process is preparing it, and `wait` is not set.
         StoreFull: if the disk is full.
         UserError: if the source, a record or the store is wrong; the store stays as it was.
     """
+    forget_changed()
     sources = source_files(task, data_dir)
     if store.is_current(task, sources, limit):
         return None
-    written = {}
-    with store.preparing(task) as writing:
-        for split, expression in task.splits.items():
-            if expression:
-                records = canonical_records(task, split, data_dir=data_dir, limit=limit, warn=warn)
-                written[split] = writing.write(split, _reported(records, progress))
-        truncated = any(entry.records == limit for entry in written.values())
-        writing.set_sources(sources, limit if truncated else None)
+    with store.claimed(task, wait=wait):
+        # Another process may have just prepared it, or what a killed one left was put in place.
+        if store.is_current(task, sources, limit):
+            return None
+        if damage := store.damage(task):
+            warn(f"{damage}: it is prepared again")
+        reader = source_of(task)
+        if download and isinstance(reader, Fetching):
+            reader.fetch(task, data_dir)
+            sources = source_files(task, data_dir)
+        with store.writing(task) as writing:
+            writing.set_sources(sources)
+            written = {}
+            for split, expression in task.splits.items():
+                if expression:
+                    records = drawn_records(task, split, limit, data_dir=data_dir, warn=warn)
+                    written[split] = writing.write(split, _reported(records, progress))
+            truncated = any(entry.records == limit for entry in written.values())
+            writing.limit = limit if truncated else None
     return written
 
 
@@ -107,9 +137,12 @@ def prepare(
     data_dir: str | None = None,
     limit: int | None = None,
     workers: int = 1,
+    download: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Prepares whatever the names stand for.
+
+    What another process is preparing is left for last: then it is waited for.
 
     Args:
         names: tasks, mixtures, collections, `collection/cluster` or globs.
@@ -118,6 +151,7 @@ def prepare(
         data_dir: where TFDS finds its datasets, and files that are not beside their card are.
         limit: at most so many records a split.
         workers: how many tasks are prepared at once, each in a process.
+        download: whether datasets that are not in `data_dir` are fetched into it.
         progress: shows what happens; a bar and a line for each task on stderr if None.
 
     Raises:
@@ -125,56 +159,87 @@ def prepare(
         StoreFull: if the disk is full.
     """
     catalogue = catalogue or default_catalogue()
-    summary = Summary()
-    tasks = []
+    tasks, broken = [], []
     chosen = catalogue.expand_all(names)
     for name in chosen:
         try:
             tasks.append(catalogue.task(name))
         except UserError as error:
-            summary.failed.append({"task": name, "error": str(error)})
-    job = PrepareJob(str(store.root), data_dir, limit)
+            broken.append(Outcome(name, error=str(error)))
+    job = PrepareJob(str(store.root), data_dir, limit, download)
     with progress or Progress(len(chosen)) as shown:
-        for failure in summary.failed:
-            shown.failed(failure["task"], failure["error"])
-
-        def note(event: Event) -> None:
-            _note(event, summary, shown)
-
-        if workers > 1:
-            in_processes(job, tasks, workers, note)
-        else:
-            for task in tasks:
-                note(job(task, note))
-        # Workers finish in any order; the summary does not depend on it.
-        summary.prepared.sort(key=lambda row: row["task"])
-        summary.skipped.sort()
-        summary.failed.sort(key=lambda row: row["task"])
+        notes = _Notes(shown)
+        for outcome in broken:
+            notes.add(outcome)
+        _run(job, tasks, workers, notes)
+        if busy := notes.busy:
+            shown.waiting(sorted(busy))
+            _run(replace(job, wait=True), [t for t in tasks if t.name in busy], workers, notes)
+        summary = notes.summary()
+        failed = [row["task"] for row in summary.failed if row["task"] not in notes.missing]
         done = {row["task"] for row in summary.prepared}
-        failed = [row["task"] for row in summary.failed]
-        shown.finish(len(done), len(summary.skipped), failed)
+        shown.finish(len(done), len(summary.skipped), len(summary.failed))
+        if notes.missing:
+            command = prepare_hint(names, store.root, data_dir).removeprefix("run: ")
+            shown.missing(notes.missing, command + (f" --limit {limit}" if limit else ""))
+        if failed:
+            shown.failures(failed)
     return summary
 
 
-def _note(event: Event, summary: Summary, progress: Progress) -> None:
-    """Takes an event into the summary, and shows it."""
-    if isinstance(event, Records):
-        progress.records(event.count)
-    elif isinstance(event, Warned):
-        progress.warned(event.message)
-    elif event.full:
-        raise StoreFull(event.error or "")
-    elif event.error is not None:
-        summary.failed.append({"task": event.task, "error": event.error})
-        progress.failed(event.task, event.error)
-    elif event.written is None:
-        summary.skipped.append(event.task)
-        progress.skipped()
+def _run(job: "PrepareJob", tasks: Sequence[TaskSpec], workers: int, notes: "_Notes") -> None:
+    if workers > 1:
+        in_processes(job, tasks, workers, notes.add)
     else:
-        for split, entry in event.written.items():
-            row = {"task": event.task, "split": split}
-            summary.prepared.append({**row, "records": entry.records, "bytes": entry.bytes})
-        progress.prepared(event.task, event.written)
+        for task in tasks:
+            notes.add(job(task, notes.add))
+
+
+class _Notes:
+    """Takes what happens into a summary, and shows it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.busy: set[str] = set()
+        self.missing: dict[str, Missing] = {}
+        self._progress = progress
+        self._summary = Summary()
+
+    def add(self, event: Event) -> None:
+        """Takes an event."""
+        if isinstance(event, Records):
+            self._progress.records(event.count)
+        elif isinstance(event, Warned):
+            self._progress.warned(event.message)
+        elif event.full:
+            raise StoreFull(event.error or "")
+        elif event.busy:
+            self.busy.add(event.task)
+        elif event.error is not None:
+            self._failed(event.task, event.error, event.missing)
+        elif event.written is None:
+            self._summary.skipped.append(event.task)
+            self._progress.skipped()
+        else:
+            for split, entry in event.written.items():
+                row = {"task": event.task, "split": split}
+                row |= {"records": entry.records, "bytes": entry.bytes}
+                self._summary.prepared.append(row)
+            self._progress.prepared(event.task, event.written)
+
+    def _failed(self, task: str, error: str, missing: Missing | None) -> None:
+        self._summary.failed.append({"task": task, "error": error})
+        if missing is None:
+            self._progress.failed(task, error)
+        else:
+            self.missing[task] = missing
+            self._progress.skipped()
+
+    def summary(self) -> Summary:
+        """The summary; workers finish in any order, and it does not depend on it."""
+        self._summary.prepared.sort(key=lambda row: row["task"])
+        self._summary.skipped.sort()
+        self._summary.failed.sort(key=lambda row: row["task"])
+        return self._summary
 
 
 @dataclass(frozen=True)
@@ -184,6 +249,8 @@ class PrepareJob:
     store: str
     data_dir: str | None
     limit: int | None
+    download: bool = False
+    wait: bool = False
 
     def __call__(self, task: TaskSpec, on_event: OnEvent) -> Outcome:
         """Prepares one task; `on_event` takes what happens meanwhile. Never raises for a task."""
@@ -194,9 +261,16 @@ class PrepareJob:
                 Store(self.store),
                 data_dir=self.data_dir,
                 limit=self.limit,
+                wait=self.wait,
+                download=self.download,
                 warn=lambda message: on_event(Warned(message)),
                 progress=lambda count: on_event(Records(count)),
             )
+        except TaskBusy:
+            return Outcome(task.name, busy=True)
+        except MissingDataset as error:
+            missing = Missing(error.dataset, error.folder, error.reason, error.by_hand)
+            return Outcome(task.name, error=str(error), missing=missing)
         except StoreFull as error:
             return Outcome(task.name, error=str(error), full=True)
         except UserError as error:

@@ -2,13 +2,18 @@
 
     reader = store.open(task, "train")
     len(reader)              -> 2290
+    reader.sha256            -> "5f0c...", of the file that it reads
     reader[17]               -> Record("train-17", ...)
     reader[[17, 3, 17]] as reader.__getitems__([17, 3, 17]) -> three records, in that order
     for record in reader: ...                               all in order, at a fifth of the cost
 
-A reader is a path and a count until it is first read: opening the readers of thousands of tasks
-costs no file handle. Handles are shared by the whole process, the least recently used is closed
-when there are too many, and a reader can be pickled and used from several threads.
+A reader is a path, a count and a hash until it is first read: opening the readers of thousands of
+tasks costs no file handle. Handles are shared by the whole process, the least recently used is
+closed when there are too many, and a reader can be pickled and used from several threads.
+
+A reader reads the file that was there when it was made. What has been opened stays readable when
+the task is prepared anew (`hold` opens it at once); what has not is opened only while the manifest
+has the same hash, so that records of two stores never mix.
 """
 
 import resource
@@ -19,7 +24,7 @@ from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordReader
 
-from flanmix.data.store.manifest import damage_hint
+from flanmix.data.store.manifest import Damaged, Manifest, SplitFile
 from flanmix.errors import UserError
 from flanmix.registry.record import Record
 
@@ -33,20 +38,57 @@ class _Handles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: OrderedDict[tuple[str, int], ArrayRecordReader] = OrderedDict()
+        self._open: OrderedDict[tuple[object, ...], ArrayRecordReader] = OrderedDict()
         self._capacity = 0
 
-    def get(self, path: str, inode: int) -> ArrayRecordReader:
-        """The handle of a file; `inode` tells a file from the one that has replaced it."""
+    def has_room(self) -> bool:
+        """Whether another file can be kept open without closing one."""
         with self._lock:
-            handle = self._open.get((path, inode))
+            self._capacity = self._capacity or _half_of_the_file_limit()
+            return len(self._open) < self._capacity
+
+    def get(self, path: str, entry: SplitFile, identity: tuple[int, int]) -> ArrayRecordReader:
+        """The handle of the file that has the entry's hash; raises as `_opened`.
+
+        `identity` tells a file from one with the same hash that was written for a damaged one.
+        """
+        key = (path, entry.sha256, identity)
+        with self._lock:
+            handle = self._open.get(key)
             if handle is None:
                 self._capacity = self._capacity or _half_of_the_file_limit()
                 while len(self._open) >= self._capacity:
                     self._open.popitem(last=False)
-                handle = self._open[path, inode] = ArrayRecordReader(path, _RANDOM_ACCESS)
-            self._open.move_to_end((path, inode))
+                handle = self._open[key] = _opened(Path(path), entry)
+            self._open.move_to_end(key)
             return handle
+
+
+def _opened(path: Path, entry: SplitFile) -> ArrayRecordReader:
+    """Opens a file.
+
+    Raises:
+        UserError: the task has been prepared anew since the entry was read.
+        Damaged: the file has another number of records.
+    """
+    _check_same(path, entry)
+    handle = ArrayRecordReader(str(path), _RANDOM_ACCESS)
+    _check_same(path, entry)  # the folder may have been exchanged before the file was opened
+    if handle.num_records() != entry.records:
+        what = f"{handle.num_records()} records, and the manifest says {entry.records}"
+        raise Damaged(f"{path} is corrupt: it has {what}", path.parent)
+    return handle
+
+
+def _check_same(path: Path, entry: SplitFile) -> None:
+    manifest = Manifest.read(path.parent)
+    if manifest is None:
+        raise UserError(f"{path} is gone: its task was removed from the store while it was read")
+    if entry not in manifest.splits.values():
+        raise UserError(
+            f"task '{manifest.task}' was prepared anew in store {path.parent.parent} while it was "
+            "read, with other records: start again"
+        )
 
 
 def _half_of_the_file_limit() -> int:
@@ -63,14 +105,22 @@ _HANDLES = _Handles()
 
 
 class RecordReader:
-    """The records of one split, by number."""
+    """The records of one split, by number.
 
-    def __init__(self, path: Path, records: int) -> None:
+    Attributes:
+        path: its file.
+        sha256: the file's SHA-256, by the manifest.
+    """
+
+    def __init__(self, path: Path, entry: SplitFile) -> None:
         """Makes the reader; `Store.open` does, after it has checked the file's size."""
         self.path = path
+        self.sha256 = entry.sha256
         self._name = str(path)
-        self._records = records
-        self._inode = path.stat().st_ino
+        self._entry = entry
+        status = path.stat()
+        self._identity = (status.st_ino, status.st_mtime_ns)
+        self._records = entry.records
 
     def __len__(self) -> int:
         return self._records
@@ -83,7 +133,8 @@ class RecordReader:
 
         Raises:
             IndexError: beyond the last record.
-            UserError: if the file is corrupt.
+            UserError: if the file is corrupt, or the task was prepared anew since the reader was
+                made.
         """
         return self.__getitems__([index])[0]
 
@@ -91,7 +142,7 @@ class RecordReader:
         """Reads records in one go, in the order asked for; raises as `__getitem__`."""
         numbers = [self._number(index) for index in indices]
         try:
-            handle = _HANDLES.get(self._name, self._inode)
+            handle = _HANDLES.get(self._name, self._entry, self._identity)
             # One read each: ArrayRecord's batched read is three times slower at random places.
             return [Record.from_bytes(handle.read([number])[0]) for number in numbers]
         except _DAMAGE as error:
@@ -102,15 +153,36 @@ class RecordReader:
         for start in range(0, self._records, _STRETCH):
             end = min(start + _STRETCH, self._records)
             try:
-                rows = _HANDLES.get(self._name, self._inode).read(start, end)
+                rows = _HANDLES.get(self._name, self._entry, self._identity).read(start, end)
                 records = [Record.from_bytes(row) for row in rows]
             except _DAMAGE as error:
                 raise self._corrupt(error) from None
             yield from records
 
-    def _corrupt(self, error: Exception) -> UserError:
+    def hold(self) -> None:
+        """Opens the file now, so that this process reads it whatever is prepared later.
+
+        Where as many files are open as may be, it is checked and not kept. Raises as `check`.
+        """
+        if _HANDLES.has_room():
+            self.__getitems__([])
+        else:
+            self.check()
+
+    def check(self) -> None:
+        """Opens the file, and keeps no handle.
+
+        Raises:
+            UserError: it can't be opened, or has another number of records than it should.
+        """
+        try:
+            _opened(self.path, self._entry)
+        except _DAMAGE as error:
+            raise self._corrupt(error) from None
+
+    def _corrupt(self, error: Exception) -> Damaged:
         reason = str(error).split(";")[0][:200] or type(error).__name__
-        return UserError(f"{self.path} is corrupt ({reason}); {damage_hint(self.path.parent)}")
+        return Damaged(f"{self.path} is corrupt ({reason})", self.path.parent)
 
     def _number(self, index: int) -> int:
         number = int(index)

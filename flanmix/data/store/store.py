@@ -8,44 +8,33 @@
     with store.preparing(task) as writing:          # all splits of a task, or nothing
         writing.write("train", records)
     store.count(task, "train")                      -> 2290
+    store.sha256(task, "train")                     -> "5f0c..."
     store.open(task, "train")[17]                   -> Record("train-17", ...)
 
 A task becomes visible all at once: its files are written into a folder under `STORE/.partial`,
-synced, and renamed. What a killed run leaves there is removed by the next one. Every access
-compares the card's data fingerprint with the store's, and every `open` the file's size; `verify`
-also compares hashes and reads each record. Reading imports neither TensorFlow nor JAX.
+synced, and exchanged with what was there. What a killed run leaves there is finished or removed by
+the next writer of the task. Every access compares the card's data fingerprint, and the code that
+the card's functions import, with the store's, and every `open` the file's size; `verify` also
+compares counts and hashes and reads each record. Reading imports neither TensorFlow nor JAX.
 """
 
 import contextlib
 import errno
-import fcntl
-import itertools
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from array_record.python.array_record_module import ArrayRecordWriter
-
-from flanmix.data.store.manifest import (
-    NAME,
-    Manifest,
-    SplitFile,
-    damage_hint,
-    describe_sources,
-    sha256,
-    sources_changed,
-)
+from flanmix.data.sources.code import code_files
+from flanmix.data.store.locking import locked
+from flanmix.data.store.manifest import NAME, Damaged, Manifest, SplitFile, sha256
+from flanmix.data.store.provenance import differing
 from flanmix.data.store.reader import RecordReader
+from flanmix.data.store.replacing import Place
+from flanmix.data.store.writing import TaskWriter
 from flanmix.errors import UserError
 from flanmix.registry.hints import prepare_hint
+from flanmix.registry.paths import check_local
 from flanmix.registry.record import Record
 from flanmix.registry.task import TaskSpec
-
-_PARTIAL = ".partial"
-# A record is read by decompressing its group: larger groups are smaller files, but slower reads.
-_GROUP_BYTES = 16384
-_LARGEST_GROUP = 16
 
 
 class StoreFull(UserError):
@@ -57,6 +46,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         """Names the folder; it is made when the first task is written."""
+        check_local(root, "the store")
         self.root = Path(root)
 
     @classmethod
@@ -80,14 +70,23 @@ class Store:
         """The task's manifest, or None if it has not been prepared.
 
         Raises:
-            UserError: if it is corrupt, or the task's card has changed since.
+            UserError: if it is corrupt, or the task's card or code has changed since.
         """
         manifest = Manifest.read(self.root / task.name)
-        if manifest is not None and manifest.data_fingerprint != task.data_fingerprint():
+        if manifest is None:
+            return None
+        if manifest.data_fingerprint != task.data_fingerprint():
             raise UserError(
                 f"task '{task.name}' in store {self.root} was prepared from another version of its "
                 f"card (version {manifest.task_version}, now {task.version}, or its source or "
                 f"fields differ); {prepare_hint(task.name, self.root)}"
+            )
+        recorded = manifest.sources
+        code = {name: path for name, path in code_files(task).items() if name in recorded}
+        if changed := differing(recorded, code):
+            raise UserError(
+                f"task '{task.name}' in store {self.root} was prepared by other code: "
+                f"{code[changed]} has changed since; {prepare_hint(task.name, self.root)}"
             )
         return manifest
 
@@ -95,6 +94,9 @@ class Store:
         self, task: TaskSpec, sources: Mapping[str, Path] | None = None, limit: int | None = None
     ) -> bool:
         """Whether the task is up to date: complete, undamaged and prepared from what is there now.
+
+        Its files are opened, not read: what is flipped inside of one is found by `verify`, and by
+        whoever reads it.
 
         Args:
             task: the task.
@@ -106,14 +108,28 @@ class Store:
             if manifest is None:
                 return False
             for split in manifest.splits:
-                self.open(task, split)
+                self._opened(manifest, split).check()
         except UserError:
             return False
         if set(manifest.splits) != {name for name, value in task.splits.items() if value}:
             return False
-        return manifest.limit in (None, limit) and not sources_changed(
-            manifest.sources, sources or {}
-        )
+        return manifest.limit in (None, limit) and not differing(manifest.sources, sources or {})
+
+    def damage(self, task: TaskSpec) -> str | None:
+        """What is broken about the task's files, in short; None if nothing is, or there are none.
+
+        Files that are whole and out of date are not broken; nor is a record read.
+        """
+        try:
+            manifest = Manifest.read(self.root / task.name)
+            if manifest is not None:
+                for split in manifest.splits:
+                    self._opened(manifest, split).check()
+        except Damaged as error:
+            return error.what
+        except UserError:
+            return None
+        return None
 
     def count(self, task: TaskSpec, split: str) -> int | None:
         """How many records a split has; None if the task or the split is not in the store.
@@ -126,8 +142,23 @@ class Store:
             return None
         return manifest.splits[split].records
 
+    def sha256(self, task: TaskSpec, split: str) -> str | None:
+        """The SHA-256 of a split's file; None if the task or the split is not in the store.
+
+        Two splits with the same one have the same records. Nothing is read but the manifest.
+
+        Raises:
+            UserError: as `manifest`.
+        """
+        manifest = self.manifest(task)
+        if manifest is None or split not in manifest.splits:
+            return None
+        return manifest.splits[split].sha256
+
     def open(self, task: TaskSpec, split: str) -> RecordReader:
         """Opens a split for reading at random; the file's handle is opened on the first read.
+
+        The reader reads what is there now, and nothing that is prepared later: see `reader`.
 
         Raises:
             UserError: if it is not prepared, out of date, or its file is missing or truncated.
@@ -141,13 +172,16 @@ class Store:
         if split not in manifest.splits:
             names = ", ".join(manifest.splits)
             raise UserError(f"task '{task.name}' has no split '{split}' in its store: {names}")
+        return self._opened(manifest, split)
+
+    def _opened(self, manifest: Manifest, split: str) -> RecordReader:
         entry = manifest.splits[split]
-        path = self.root / task.name / entry.file
+        path = self.root / manifest.task / entry.file
         _check_size(path, entry)
-        return RecordReader(path, entry.records)
+        return RecordReader(path, entry)
 
     def verify(self, task: TaskSpec) -> list[str]:
-        """Compares every file of a task with its hash and reads every record.
+        """Compares every file of a task with its hash and its count, and reads every record.
 
         Returns:
             one line for each problem; none if all is well.
@@ -161,18 +195,10 @@ class Store:
         problems = []
         for split, entry in manifest.splits.items():
             try:
-                self._verify_split(task, split, entry)
+                _verify_split(self._opened(manifest, split), entry)
             except UserError as error:
                 problems.append(str(error))
         return problems
-
-    def _verify_split(self, task: TaskSpec, split: str, entry: SplitFile) -> None:
-        reader = self.open(task, split)
-        if sha256(reader.path) != entry.sha256:
-            message = "is corrupt: its SHA-256 is not the manifest's"
-            raise UserError(f"{reader.path} {message}; {damage_hint(reader.path.parent)}")
-        for start in range(0, len(reader), 256):
-            reader.__getitems__(range(start, min(start + 256, len(reader))))
 
     def write(self, task: TaskSpec, split: str, records: Iterable[Record]) -> SplitFile:
         """Writes one split, atomically; the task's other splits stay as they are.
@@ -183,149 +209,70 @@ class Store:
         with self.preparing(task) as writing:
             manifest = Manifest.read(self.root / task.name)
             if manifest is not None and manifest.data_fingerprint == task.data_fingerprint():
-                writing.keep(manifest, but=split)
+                writing.keep(manifest, self.root / task.name, but=split)
             return writing.write(split, records)
 
     @contextlib.contextmanager
-    def preparing(self, task: TaskSpec) -> Iterator["TaskWriter"]:
-        """Writes a task: when the block ends well, what it wrote replaces what was there.
+    def claimed(self, task: TaskSpec, *, wait: bool = False) -> Iterator[None]:
+        """Keeps other writers of the task out during the block, and mends what a killed one left.
+
+        Args:
+            task: the task.
+            wait: whether to wait for another process that is writing the task.
 
         Raises:
-            StoreFull: if the disk is full; the task is left as it was.
-            UserError: if another process is writing the task, or the store can't be written.
+            TaskBusy: another process is writing the task.
+            StoreFull: if the disk is full.
+            UserError: if the store can't be written.
         """
-        with _full_disk_is_one_line(self.root, task.name):
-            folder, lock = _claim(self.root / _PARTIAL / task.name)
-            try:
-                writer = TaskWriter(folder, task)
-                yield writer
-                writer.finish()
-                _replace(self.root / task.name, folder)
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-            finally:
-                os.close(lock)
-                with contextlib.suppress(OSError):
-                    folder.parent.rmdir()
+        place = Place(self.root, task.name)
+        with _full_disk_is_one_line(self.root, task.name), locked(place.lock, task.name, wait):
+            place.recover()
+            yield
+
+    @contextlib.contextmanager
+    def writing(self, task: TaskSpec) -> Iterator[TaskWriter]:
+        """Writes a claimed task: when the block ends well, what it wrote replaces what was there.
+
+        Raises:
+            UserError: a source has changed meanwhile; the task is left as it was.
+        """
+        place = Place(self.root, task.name)
+        try:
+            place.folder.mkdir()
+            writer = TaskWriter(place.folder, task)
+            yield writer
+            writer.finish()
+            place.put()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                place.recover()
+            raise
+
+    @contextlib.contextmanager
+    def preparing(self, task: TaskSpec) -> Iterator[TaskWriter]:
+        """Claims a task and writes it; raises as `claimed` and `writing`."""
+        with self.claimed(task), self.writing(task) as writer:
+            yield writer
 
 
-class TaskWriter:
-    """Writes one task's files; `Store.preparing` makes it."""
-
-    def __init__(self, folder: Path, task: TaskSpec) -> None:
-        """Starts with no splits, in an empty folder."""
-        self.limit: int | None = None
-        self._folder = folder
-        self._task = task
-        self._splits: dict[str, SplitFile] = {}
-        self._sources: Mapping[str, Path] = {}
-
-    def write(self, split: str, records: Iterable[Record]) -> SplitFile:
-        """Writes a split's records and returns what the manifest will say of them."""
-        path = self._folder / f"{split}.array_record"
-        count = _write_records(path, records)
-        _sync(path)
-        self._splits[split] = SplitFile(path.name, count, path.stat().st_size, sha256(path))
-        return self._splits[split]
-
-    def keep(self, manifest: Manifest, but: str) -> None:
-        """Takes over the other splits of a task that is already in the store."""
-        self.limit = manifest.limit
-        for split, entry in manifest.splits.items():
-            if split != but:
-                shutil.copyfile(
-                    self._folder.parent.parent / manifest.task / entry.file,
-                    self._folder / entry.file,
-                )
-                self._splits[split] = entry
-
-    def set_sources(self, files: Mapping[str, Path], limit: int | None) -> None:
-        """Takes the source's files, and the cap that truncated a split (None if none was)."""
-        self._sources = files
-        self.limit = limit
-
-    def finish(self) -> None:
-        """Writes the manifest; after that the folder is complete."""
-        manifest = Manifest(
-            task=self._task.name,
-            task_version=self._task.version,
-            data_fingerprint=self._task.data_fingerprint(),
-            splits=self._splits,
-            sources=describe_sources(self._sources),
-            limit=self.limit,
-        )
-        path = self._folder / NAME
-        path.write_text(manifest.to_json(), encoding="utf-8")
-        _sync(path)
-        _sync(self._folder)
-
-
-def _write_records(path: Path, records: Iterable[Record]) -> int:
-    rows = (record.to_bytes() for record in records)
-    first = list(itertools.islice(rows, 64))
-    mean = max(1, sum(map(len, first)) // max(1, len(first)))
-    group = min(_LARGEST_GROUP, max(1, _GROUP_BYTES // mean))
-    count = 0
-    writer = ArrayRecordWriter(str(path), f"group_size:{group}")
-    try:
-        for row in itertools.chain(first, rows):
-            writer.write(row)
-            count += 1
-    finally:
-        writer.close()
-    return count
+def _verify_split(reader: RecordReader, entry: SplitFile) -> None:
+    reader.check()
+    if sha256(reader.path) != entry.sha256:
+        what = f"{reader.path} is corrupt: its SHA-256 is not the manifest's"
+        raise Damaged(what, reader.path.parent)
+    for start in range(0, len(reader), 256):
+        reader.__getitems__(range(start, min(start + 256, len(reader))))
 
 
 def _check_size(path: Path, entry: SplitFile) -> None:
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {damage_hint(path.parent)}") from None
+        raise Damaged(f"{path} is missing", path.parent) from None
     if size != entry.bytes:
-        message = f"is truncated or damaged: {size} bytes, {entry.bytes} were written"
-        raise UserError(f"{path} {message}; {damage_hint(path.parent)}")
-
-
-def _claim(folder: Path) -> tuple[Path, int]:
-    """Makes an empty folder that this process alone writes; the lock ends with the process."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise UserError(f"another process is writing {folder}: wait until it is done") from None
-        # Between opening and locking, the folder may have been renamed into place by its owner.
-        if folder.exists() and folder.stat().st_ino == os.fstat(lock).st_ino:
-            break
-        os.close(lock)
-    for path in folder.iterdir():
-        path.unlink()
-    return folder, lock
-
-
-def _replace(target: Path, folder: Path) -> None:
-    """Moves a complete folder to where it is read."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    folder.rename(target)
-    _sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        what = f"{path} is truncated or damaged: {size} bytes, {entry.bytes} were written"
+        raise Damaged(what, path.parent)
 
 
 @contextlib.contextmanager

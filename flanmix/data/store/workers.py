@@ -31,6 +31,16 @@ _PATIENCE = 5
 
 
 @dataclass(frozen=True)
+class Missing:
+    """A dataset that has to be fetched; the attributes are those of `MissingDataset`."""
+
+    dataset: str
+    folder: str
+    reason: str
+    by_hand: str
+
+
+@dataclass(frozen=True)
 class Records:
     """So many records came since the last time."""
 
@@ -48,13 +58,21 @@ class Warned:
 class Outcome:
     """A task is done: written, up to date (`written` is None), or failed with an error.
 
-    `full` says that the disk is full, so that no other task need be tried.
+    Attributes:
+        task: its name.
+        written: what was written, by split.
+        error: why it failed.
+        full: whether the disk is full, so that no other task need be tried.
+        busy: whether another process is preparing it, so that nothing was done.
+        missing: the dataset that it needs, where that has to be fetched.
     """
 
     task: str
     written: Mapping[str, SplitFile] | None = None
     error: str | None = None
     full: bool = False
+    busy: bool = False
+    missing: Missing | None = None
 
 
 Event = Records | Warned | Outcome
