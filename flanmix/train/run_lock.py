@@ -9,13 +9,13 @@ writes beside its metrics appears whole or not at all.
 """
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from flanmix.console import warn
+from flanmix.data.store.locking import NoLocks, acquire
 from flanmix.errors import UserError
 
 _NAME = ".lock"
@@ -42,35 +42,26 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _hold(folder: Path) -> int:
     path = folder / _NAME
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise UserError(f"RUN_DIR {folder} can't be made: a file is in the way") from None
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # its holder has just removed the folder, which was empty
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 200, 0).decode(errors="replace").strip()
-            os.close(handle)
-            raise UserError(
-                f"RUN_DIR {folder} is being written by another process ({holder or 'unknown'}): "
-                "wait until it is done, or choose another RUN_DIR"
-            ) from None
-        except OSError as error:  # some network file systems have no locks
-            warn(
-                f"RUN_DIR {folder} can't be locked ({error.strerror}): see to it that no other "
-                "process trains there"
-            )
-            break
-        # Between opening and locking, the holder may have ended and removed the file.
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(handle).st_ino:
-                break
-        os.close(handle)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"RUN_DIR {folder} can't be made: a file is in the way") from None
+    try:
+        handle = acquire(path)
+    except BlockingIOError:
+        holder = ""
+        with contextlib.suppress(OSError):  # its holder may just have removed it
+            holder = path.read_text(errors="replace").strip()
+        raise UserError(
+            f"RUN_DIR {folder} is being written by another process ({holder or 'unknown'}): "
+            "wait until it is done, or choose another RUN_DIR"
+        ) from None
+    except NoLocks as error:
+        warn(
+            f"RUN_DIR {folder} can't be locked ({error.strerror}): see to it that no other "
+            "process trains there"
+        )
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return handle

@@ -23,6 +23,10 @@ class TaskBusy(UserError):
     """Another process is writing the task."""
 
 
+class NoLocks(OSError):
+    """A file can't be locked: some network file systems have no locks."""
+
+
 @contextlib.contextmanager
 def locked(path: Path, task: str, wait: bool = False) -> Iterator[None]:
     """Holds the lock during the block.
@@ -35,7 +39,13 @@ def locked(path: Path, task: str, wait: bool = False) -> Iterator[None]:
     Raises:
         TaskBusy: another process, or another block of this one, holds it.
     """
-    handle = _acquire(path, task, wait)
+    try:
+        handle = acquire(path, wait=wait)
+    except BlockingIOError:
+        raise TaskBusy(
+            f"another process is writing task '{task}' in {path.parent.parent}: wait until it is "
+            "done"
+        ) from None
     try:
         yield
     finally:
@@ -46,7 +56,18 @@ def locked(path: Path, task: str, wait: bool = False) -> Iterator[None]:
             path.parent.rmdir()
 
 
-def _acquire(path: Path, task: str, wait: bool) -> int:
+def acquire(path: Path, *, wait: bool = False) -> int:
+    """Returns the handle of a file that this process has locked; its folder is made.
+
+    Args:
+        path: the file; whoever holds the lock may remove it.
+        wait: whether to wait for another process that holds it.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        NoLocks: the file system has none.
+        UserError: the file can't be made.
+    """
     for _ in range(_ATTEMPTS):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +81,12 @@ def _acquire(path: Path, task: str, wait: bool) -> int:
                 return handle
         except BlockingIOError:
             os.close(handle)
-            raise TaskBusy(
-                f"another process is writing task '{task}' in {path.parent.parent}: wait until it "
-                "is done"
-            ) from None
+            raise
         except FileNotFoundError:
             pass
+        except OSError as error:
+            os.close(handle)
+            raise NoLocks(error.errno, error.strerror) from error
         except BaseException:
             os.close(handle)
             raise
