@@ -134,6 +134,19 @@ def open_checkpoint(
     raise UserError(f"there is no checkpoint in {source}: name a run's folder, or one of its steps")
 
 
+def newest_record(source: Path) -> Run:
+    """Returns the run record of a source's newest checkpoint, no array read; empty if none has one.
+
+    For what may be asked before a checkpoint is opened; `open_checkpoint` says what is wrong.
+    """
+    for folder in _checkpoints_in(source):
+        try:
+            return read_document(folder)["run"]
+        except (OSError, ValueError, KeyError):
+            continue
+    return {}
+
+
 def set_aside(folders: Sequence[Path]) -> None:
     """Renames damaged checkpoints to `damaged-STEP`, so that their steps can be saved again."""
     if jax.process_index() == 0:

@@ -28,8 +28,8 @@ def described(run: Run, tasks: Sequence[EvalTask], store: Store) -> dict[str, An
             task.split,
             task.templates,
             task.spec.fingerprint(),
-            _sha256(task, task.split, store),
-            _sha256(task, "validation", store) if evaluation.selection else "",
+            store.sha256(task.spec, task.split) or "",
+            (store.sha256(task.spec, "validation") or "") if evaluation.selection else "",
         ]
         for task in tasks
     ]
@@ -77,9 +77,3 @@ def _groups(run: Run) -> dict[str, str]:
     """Groups with their mixtures; the run's own mixture where none are named."""
     named = run.evaluation.groups
     return {run.data.mixture: run.data.mixture} if named is None else dict(named)
-
-
-def _sha256(task: EvalTask, split: str, store: Store) -> str:
-    manifest = store.manifest(task.spec)
-    entry = manifest.splits.get(split) if manifest is not None else None
-    return entry.sha256 if entry is not None else ""

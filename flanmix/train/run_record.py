@@ -20,7 +20,6 @@ too, and may change if the user says so (`flanmix.train.changes`).
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,10 +34,11 @@ from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
 from flanmix.learn.checkpoint import describe_model
 from flanmix.registry.mixture import MixtureTask
+from flanmix.registry.task import SPLITS
 from flanmix.registry.template import Template
 from flanmix.train.changes import settings_of
 from flanmix.train.data import Data
-from flanmix.train.files import CONFIG, earlier_config
+from flanmix.train.files import CONFIG, earlier_config, write_whole
 from flanmix.train.settings import Run
 
 
@@ -86,15 +86,14 @@ def _recorded_task(task: MixtureTask, store: Store) -> dict[str, Any]:
         for declared in dataclasses.fields(task)
         if declared.name != "spec"
     }
-    manifest = store.manifest(task.spec)
-    splits = manifest.splits if manifest is not None else {}
+    digests = {split: store.sha256(task.spec, split) for split in SPLITS}
     return {
         "version": task.spec.version,
         "fingerprint": task.spec.fingerprint(),
         "data_fingerprint": task.spec.data_fingerprint(),
         "template_texts": [_text_digest(template) for template in task.spec.templates],
         "metrics": task.spec.metrics,
-        "sha256": {split: entry.sha256 for split, entry in splits.items()},
+        "sha256": {split: digest for split, digest in digests.items() if digest},
         **said,
     }
 
@@ -204,11 +203,5 @@ def write_config(folder: Path, text: str, earlier: tuple[int, str] | None = None
     if jax.process_index() != 0:
         return
     if earlier is not None and not (kept := folder / earlier_config(earlier[0])).exists():
-        _write(kept, earlier[1])
-    _write(folder / CONFIG, text)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+        write_whole(kept, earlier[1])
+    write_whole(folder / CONFIG, text)

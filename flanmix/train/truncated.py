@@ -20,7 +20,7 @@ from flanmix.console import say
 from flanmix.data.loader import LoaderConfig
 from flanmix.data.truncation import measure, overall, sample_size, truncation_line
 from flanmix.train.data import Data
-from flanmix.train.files import TRUNCATION
+from flanmix.train.files import TRUNCATION, write_whole
 
 
 def say_truncation(folder: Path, data: Data, config: LoaderConfig) -> None:
@@ -48,6 +48,6 @@ def say_truncation(folder: Path, data: Data, config: LoaderConfig) -> None:
             for name, task in named.items()
         },
     }
-    (folder / TRUNCATION).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_whole(folder / TRUNCATION, json.dumps(found, indent=1) + "\n")
     if (line := truncation_line(named, shares, lengths)) is not None:
         say(f"{line} (by a sample; {TRUNCATION} has every task)")

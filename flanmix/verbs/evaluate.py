@@ -24,8 +24,7 @@ import jax
 from flanmix.console import is_first_host, print_json, say, warn
 from flanmix.evaluate.evaluator import with_seen
 from flanmix.evaluate.scores import FILE, Scores
-from flanmix.learn.checkpoint import open_checkpoint
-from flanmix.learn.integrity import read_document, saved_steps
+from flanmix.learn.checkpoint import newest_record, open_checkpoint
 from flanmix.pages.report import write_report
 from flanmix.pages.text import scores_text
 from flanmix.train import hosts
@@ -86,7 +85,7 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
     new_model = functools.partial(run.model.init, compute=run.compute)
     check_replicated(run.mesh, jax.eval_shape(new_model, jax.random.key(0)))
     store = open_store(run.data)
-    tasks = asked_tasks(run.data, run.evaluation, store, _trained_mixture(source))
+    tasks = asked_tasks(run.data, run.evaluation, store, newest_record(source).get("mixture"))
     opened = open_checkpoint(source, model_of=lambda _: run.model, compute=run.compute)
     vocabulary = trained_vocabulary(opened, run.data.vocabulary)
     scores = score_model(
@@ -99,17 +98,3 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
     )
     say_losses(scores, run.data)
     return scores
-
-
-def _trained_mixture(source: Path) -> str | None:
-    """The mixture that a run's newest checkpoint was trained on, as far as it is known."""
-    folder = source / CHECKPOINTS if (source / CHECKPOINTS).is_dir() else source
-    newest = (
-        folder
-        if (folder / "params").is_dir()
-        else folder / f"{max(saved_steps(folder), default=0)}"
-    )
-    try:
-        return read_document(newest)["run"].get("mixture")
-    except (OSError, ValueError, KeyError):  # opening it will say what is wrong
-        return None

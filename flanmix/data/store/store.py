@@ -137,10 +137,8 @@ class Store:
         Raises:
             UserError: as `manifest`.
         """
-        manifest = self.manifest(task)
-        if manifest is None or split not in manifest.splits:
-            return None
-        return manifest.splits[split].records
+        entry = self._entry(task, split)
+        return None if entry is None else entry.records
 
     def sha256(self, task: TaskSpec, split: str) -> str | None:
         """The SHA-256 of a split's file; None if the task or the split is not in the store.
@@ -150,10 +148,12 @@ class Store:
         Raises:
             UserError: as `manifest`.
         """
+        entry = self._entry(task, split)
+        return None if entry is None else entry.sha256
+
+    def _entry(self, task: TaskSpec, split: str) -> SplitFile | None:
         manifest = self.manifest(task)
-        if manifest is None or split not in manifest.splits:
-            return None
-        return manifest.splits[split].sha256
+        return None if manifest is None else manifest.splits.get(split)
 
     def open(self, task: TaskSpec, split: str) -> RecordReader:
         """Opens a split for reading at random; the file's handle is opened on the first read.
