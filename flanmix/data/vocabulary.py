@@ -13,8 +13,8 @@ that only pad the embedding table to a multiple of 128) decode as unknown.
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +50,18 @@ class Vocabulary(Protocol):
     @property
     def bos_id(self) -> int | None:
         """Id that begins a decoder-only sequence, or None where 0 does, as for T5 always."""
+
+    @property
+    def start_id(self) -> int | None:
+        """Id that a decoder-only sequence begins with; None where it begins with its text."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end a text that a model writes; `eos_id`, which is trained, is the first."""
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Control tokens by their spelling: for templates and chat formats; no text gives them."""
 
     @property
     def padded_size(self) -> int:
@@ -98,6 +110,9 @@ class ByteVocabulary:
     eos_id: int = 1
     unk_id: int = 2
     bos_id: int | None = None
+    start_id: int | None = 0
+    end_ids: tuple[int, ...] = (1,)
+    special_tokens: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def padded_size(self) -> int:
@@ -167,6 +182,9 @@ class SentencePieceVocabulary:
         self.bos_id: int | None = processor.bos_id() if processor.bos_id() >= 0 else None
         if self.eos_id < 0:
             raise UserError(f"vocabulary '{path}' has no end-of-sequence piece: train it with one")
+        self.start_id: int | None = 0 if self.bos_id is None else self.bos_id
+        self.end_ids: tuple[int, ...] = (self.eos_id,)
+        self.special_tokens: Mapping[str, int] = {}
 
     def __repr__(self) -> str:
         return f"SentencePieceVocabulary({str(self.path)!r})"
