@@ -1,0 +1,73 @@
+"""What a run that names no MODEL takes from where its parameters come from, as gin statements.
+
+    pretrained_text(statements)        # INITIALIZE_FROM = 'smollm2', and no MODEL
+    ->  MODEL = @DecoderConfig()
+        DecoderConfig.vocab_size = 49152
+        ...
+        VOCABULARY = '/data/smollm2'
+
+They stand before all files, so that any of them can be overridden (DROPOUT, for one), and they are
+part of the run's configuration: a run that goes on does not read the folder's `config.json` again.
+VOCABULARY is taken from there where nothing sets it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from flanmix.convert.folder import is_pretrained, open_pretrained
+from flanmix.data.vocabularies.folder import has_tokenizer
+from flanmix.errors import UserError
+from flanmix.fields import gin_name
+from flanmix.learn.checkpoint import newest_record, recorded_model
+from flanmix.model.api import ModelConfig
+from flanmix.train.trained import tokenizer_of
+from flanmix.verbs.gin_statements import Statement, last
+
+_FROM = ("INITIALIZE_FROM", "CheckpointConfig.initialize_from")
+_VOCABULARY = ("VOCABULARY", "DataConfig.vocabulary")
+
+
+def pretrained_text(statements: Sequence[Statement]) -> str:
+    """Returns the statements that INITIALIZE_FROM stands for; empty where nothing is left out.
+
+    Raises:
+        UserError: it is neither a checkpoint nor a pretrained model.
+    """
+    given = {name: statement.value for (_, name), statement in last(statements).items()}
+    source = next((given[name] for name in _FROM if isinstance(given.get(name), str)), None)
+    if source is None:
+        return ""
+    lines = []
+    if "MODEL" not in given and "Run.model" not in given:
+        lines += _of_model(_model(source))
+    if not any(name in given for name in _VOCABULARY) and (found := _tokenizer(source)):
+        lines.append(f"VOCABULARY = {found!r}")
+    return "\n".join(lines)
+
+
+def _of_model(config: ModelConfig) -> list[str]:
+    kind = type(config).__name__
+    lines = [f"MODEL = @{kind}()"]
+    for declared in dataclasses.fields(config):  # pyrefly: ignore[bad-argument-type]
+        lines.append(f"{gin_name(config, declared.name)} = {getattr(config, declared.name)!r}")
+    return lines
+
+
+def _model(source: str) -> ModelConfig:
+    if is_pretrained(source):
+        return open_pretrained(source).config
+    record = newest_record(Path(source).expanduser())
+    if not record:
+        raise UserError(
+            f"INITIALIZE_FROM is '{source}': neither a Hugging Face folder nor a checkpoint"
+        )
+    return recorded_model(record)
+
+
+def _tokenizer(source: str) -> str | None:
+    """Where the tokenizer is that belongs to the parameters, if there is one."""
+    if is_pretrained(source):
+        folder = open_pretrained(source).folder
+        return str(folder) if folder is not None and has_tokenizer(folder) else None
+    return tokenizer_of(Path(source).expanduser())
