@@ -188,8 +188,9 @@ def build_example(
         weight: loss weight of the tokens that have loss.
         has_loss: which of the targets have loss; None for all. EOS has what is before it has.
     """
-    unknown = np.count_nonzero(inputs == vocabulary.unk_id)
-    unknown += np.count_nonzero(targets == vocabulary.unk_id)
+    unknown = 0
+    if (unk := vocabulary.unk_id) is not None:
+        unknown = np.count_nonzero(inputs == unk) + np.count_nonzero(targets == unk)
     inputs_budget, targets_budget = token_budget(len(inputs), len(targets), lengths)
     tail = 1 if lengths.two_sided else 0
     kept = _truncated(targets, targets_budget - 1, vocabulary.eos_id)

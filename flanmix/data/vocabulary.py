@@ -1,31 +1,39 @@
 """Vocabularies: text to ids and back, without TensorFlow.
 
-    load_vocabulary("byte")         bytes with SeqIO's ids: pad 0, eos 1, unk 2, byte b is b + 3
-    load_vocabulary("pocket")       the small SentencePiece model of the pocket collection
-    load_vocabulary("my/sp.model")  any SentencePiece model
+    load_vocabulary("byte")              bytes with SeqIO's ids: pad 0, eos 1, byte b is b + 3
+    load_vocabulary("pocket")            the small SentencePiece model of the pocket collection
+    load_vocabulary("my/sp.model")       any SentencePiece model, by itself
+    load_vocabulary("my/tokenizer.json") a tokenizer of the `tokenizers` library
+    load_vocabulary("my/folder")         that of a Hugging Face folder, or one that a checkpoint has
 
     byte.encode("hi") -> [107, 108];  byte.decode([107, 108, 1, 50]) -> "hi"
 
-`encode` adds neither BOS nor EOS. `decode` stops at the first EOS, drops the vocabulary's padding,
-shows what is unknown, and never raises, whatever ids a model has made. Ids from `size` on (rows
-that only pad the embedding table to a multiple of 128) decode as unknown.
+What is special about a tokenizer is read from its files (`flanmix/data/tokenizers/`), none of it is
+assumed: padding may be any id or none, several ids may end a text, and a sequence may begin with
+BOS or with its text. Text that spells a control token is text: `encode` never gives one.
+
+`encode` adds neither BOS nor EOS. `decode` stops at the first id that ends a text, drops padding
+and control tokens, shows what is unknown, and never raises, whatever ids a model has made. Ids from
+`size` on (rows that only pad the embedding table to a multiple of 128) decode as unknown, or as
+nothing where the vocabulary has no unknown piece.
 """
 
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from flanmix.errors import UserError
+from flanmix.data.tokenizers.byte import ByteVocabulary
+from flanmix.data.tokenizers.folder import open_folder
+from flanmix.data.tokenizers.sentencepiece_model import SentencePieceVocabulary
+from flanmix.data.tokenizers.settings import read_settings
+from flanmix.data.tokenizers.tokenizer_json import TokenizerJsonVocabulary
 from flanmix.registry.paths import tasks_root
 
-_LANES = 128
-_BYTES = 256
-_OFFSET = 3
+__all__ = ["ByteVocabulary", "SentencePieceVocabulary", "Vocabulary", "load_vocabulary"]
 
 
 class Vocabulary(Protocol):
@@ -44,12 +52,12 @@ class Vocabulary(Protocol):
         """Id that ends a text."""
 
     @property
-    def unk_id(self) -> int:
-        """Id of what the vocabulary cannot hold."""
+    def unk_id(self) -> int | None:
+        """Id of what the vocabulary cannot hold; None where it holds every text."""
 
     @property
     def bos_id(self) -> int | None:
-        """Id that begins a decoder-only sequence, or None where 0 does, as for T5 always."""
+        """Id of the token BOS, whether or not sequences begin with it; None where there is none."""
 
     @property
     def start_id(self) -> int | None:
@@ -79,141 +87,11 @@ class Vocabulary(Protocol):
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """A printable name for each id."""
 
+    def files(self) -> Mapping[str, bytes | Path]:
+        """What a folder must hold for `load_vocabulary` to give this vocabulary: name -> content.
 
-def _until_eos(ids: Iterable[int], vocabulary: "Vocabulary") -> list[int]:
-    """The ids before the first EOS, without padding, unassigned ones as unknown."""
-    kept = []
-    for number in ids:
-        number = int(number)
-        if number == vocabulary.eos_id:
-            break
-        if number != vocabulary.pad_id:
-            kept.append(number if 0 <= number < vocabulary.size else vocabulary.unk_id)
-    return kept
-
-
-def _round_up(size: int) -> int:
-    return -(-size // _LANES) * _LANES
-
-
-def _encodable(text: str) -> str:
-    """The text with lone surrogates, which UTF-8 cannot hold, as question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-@dataclass(frozen=True)
-class ByteVocabulary:
-    """UTF-8 bytes, with the ids of `seqio.ByteVocabulary()`; holds every text."""
-
-    size: int = _BYTES + _OFFSET
-    pad_id: int | None = 0
-    eos_id: int = 1
-    unk_id: int = 2
-    bos_id: int | None = None
-    start_id: int | None = 0
-    end_ids: tuple[int, ...] = (1,)
-    special_tokens: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def padded_size(self) -> int:
-        """Rows of an embedding table."""
-        return _round_up(self.size)
-
-    def encode(self, text: str) -> list[int]:
-        """One id a byte."""
-        return self.encode_batch([text])[0].tolist()
-
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """One id a byte, each text an i32 array."""
-        encoded = [text.encode("utf-8", "replace") for text in texts]
-        return [np.frombuffer(data, np.uint8).astype(np.int32) + _OFFSET for data in encoded]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of the bytes; what is no UTF-8 is left out."""
-        kept = [number - _OFFSET for number in _until_eos(ids, self) if number >= _OFFSET]
-        return bytes(kept).decode("utf-8", "ignore")
-
-    def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The character of a printable ASCII byte, else `<0x0A>` or the special id's name."""
-        special = {0: "<pad>", self.eos_id: "</s>"}
-        return [special.get(int(number)) or self._piece(int(number)) for number in ids]
-
-    def _piece(self, number: int) -> str:
-        byte = number - _OFFSET
-        if not 0 <= byte < _BYTES:
-            return "<unk>"
-        return chr(byte) if 0x21 <= byte < 0x7F else f"<0x{byte:02X}>"
-
-
-class SentencePieceVocabulary:
-    """A SentencePiece model, by the `sentencepiece` library.
-
-    Args:
-        path: the `.model` file.
-
-    Raises:
-        UserError: if the file is missing, is no SentencePiece model, or has no EOS.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        from sentencepiece import SentencePieceProcessor
-
-        self.path = Path(path)
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"vocabulary '{path}' cannot be read ({error.strerror}): name 'byte', 'pocket' or "
-                "the path of a SentencePiece .model file"
-            ) from None
-        processor: Any = SentencePieceProcessor()
-        try:
-            processor.LoadFromSerializedProto(data)
-        except RuntimeError:
-            processor = None
-        if processor is None or not processor.GetPieceSize():
-            raise UserError(f"vocabulary '{path}' is no SentencePiece model, or is damaged")
-        self._processor = processor
-        self.size: int = processor.GetPieceSize()
-        # Without padding of its own the model may have any piece there, such as <unk>.
-        self.pad_id: int | None = processor.pad_id() if processor.pad_id() >= 0 else None
-        self.eos_id: int = processor.eos_id()
-        self.unk_id: int = processor.unk_id()
-        self.bos_id: int | None = processor.bos_id() if processor.bos_id() >= 0 else None
-        if self.eos_id < 0:
-            raise UserError(f"vocabulary '{path}' has no end-of-sequence piece: train it with one")
-        self.start_id: int | None = 0 if self.bos_id is None else self.bos_id
-        self.end_ids: tuple[int, ...] = (self.eos_id,)
-        self.special_tokens: Mapping[str, int] = {}
-
-    def __repr__(self) -> str:
-        return f"SentencePieceVocabulary({str(self.path)!r})"
-
-    @property
-    def padded_size(self) -> int:
-        """Rows of an embedding table."""
-        return _round_up(self.size)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of the text's pieces."""
-        return self.encode_batch([text])[0].tolist()
-
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of many texts, each an i32 array."""
-        options = {"num_threads": 1, "out_type": "numpy"}
-        try:
-            return self._processor.Encode(list(texts), **options)
-        except (UnicodeEncodeError, TypeError):
-            return self._processor.Encode([_encodable(text) for text in texts], **options)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of the pieces up to the first EOS."""
-        return self._processor.Decode(_until_eos(ids, self))
-
-    def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The pieces as the model spells them (`▁` is a space)."""
-        known = [int(n) if 0 <= int(n) < self.size else self.unk_id for n in ids]
-        return [self._processor.IdToPiece(number) for number in known]
+        The files as they came, by their paths; or bytes, where there are none.
+        """
 
 
 def _pocket_model() -> Path:
@@ -229,11 +107,17 @@ def load_vocabulary(name: str) -> Vocabulary:
     """The vocabulary of a name; loaded once per process.
 
     Args:
-        name: `byte`, `pocket`, or the path of a SentencePiece model.
+        name: `byte`, `pocket`, the path of a SentencePiece model or of a tokenizer.json, or that of
+            a folder with one and the settings beside it.
 
     Raises:
-        UserError: if the model cannot be read.
+        UserError: if it cannot be read.
     """
     if name == "byte":
         return ByteVocabulary()
-    return SentencePieceVocabulary(_pocket_model() if name == "pocket" else name)
+    path = _pocket_model() if name == "pocket" else Path(name).expanduser()
+    if path.is_dir():
+        return open_folder(path)
+    if path.suffix == ".json":
+        return TokenizerJsonVocabulary(path, read_settings(path.parent))
+    return SentencePieceVocabulary(path)
