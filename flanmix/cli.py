@@ -147,6 +147,36 @@ def _generate(parser: _Parser) -> None:
     _json(parser)
 
 
+def _convert(parser: _Parser) -> None:
+    parser.add_argument(
+        "direction",
+        choices=("from-hf", "to-hf", "from-gguf", "from-t5x"),
+        metavar="DIRECTION",
+        help="from-hf, to-hf, from-gguf or from-t5x",
+    )
+    parser.add_argument(
+        "source", metavar="SRC", help="a folder, file, run or checkpoint; or org/name of a hub"
+    )
+    parser.add_argument("destination", metavar="DST", help="a new folder")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        metavar="TYPE",
+        help="of the weights: float32 or bfloat16; to-hf keeps those that the model came in",
+    )
+    parser.add_argument(
+        "--shard_size",
+        type=_positive,
+        default=5_000_000_000,
+        metavar="BYTES",
+        help="to-hf: most bytes of a file of weights",
+    )
+    parser.add_argument(
+        "--vocabulary", metavar="V", help="from-t5x, which brings no tokenizer: a folder or file"
+    )
+    _json(parser)
+
+
 def _report(parser: _Parser) -> None:
     parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="several are compared")
     parser.add_argument(
@@ -191,6 +221,7 @@ VERBS = {
     "train": Verb("a training run; run it again to resume", _gin_flags, gin=True),
     "evaluate": Verb("generation and rank scores of a checkpoint", _evaluate, gin=True),
     "generate": Verb("text from a checkpoint", _generate),
+    "convert": Verb("weights and tokenizers of others in and out", _convert),
     "report": Verb("a page with curves and scores of a run, or of several side by side", _report),
     "help": Verb("prints the reference of a key, source, metric, gin name or verb", _help),
 }

@@ -19,6 +19,7 @@ import numpy as np
 from flanmix.convert.family import Family, Tensor
 from flanmix.convert.source import Index, TensorSource
 from flanmix.errors import UserError
+from flanmix.learn.integrity import placed
 from flanmix.model.api import Compute, ModelConfig
 from flanmix.model.params import Params, split
 
@@ -28,7 +29,7 @@ _SHOWN = 3  # names in a message
 def abstract_params(config: ModelConfig, compute: Compute) -> Params:
     """Returns shapes, types and shardings of a model's parameters under the mesh that is set."""
     model = jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(0))
-    return split(model)[1]
+    return placed(split(model)[1])
 
 
 def read_params(

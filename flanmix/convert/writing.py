@@ -80,6 +80,13 @@ def write_folder(
         shutil.rmtree(written, ignore_errors=True)
 
 
+def stored_dtype(foreign: Mapping[str, Any]) -> str:
+    """Returns the type of the weights that a model came in; float32 where nothing says it."""
+    config = foreign.get("config", {})
+    found = config.get("dtype") or config.get("torch_dtype")
+    return found if found in DTYPES else "float32"
+
+
 def family_for(config: ModelConfig, foreign: Mapping[str, Any]) -> Family:
     """Returns the family that a model is written as: its own, or the first that can hold it.
 

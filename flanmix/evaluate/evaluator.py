@@ -109,17 +109,32 @@ def eval_tasks(
     return [tasks[name] for name in sorted(tasks)]
 
 
-def with_seen(tasks: Sequence[EvalTask], trained: Mapping[str, str] | None) -> list[EvalTask]:
-    """Returns the tasks with what the model has been trained on; `trained` as in `eval_tasks`."""
-    return [replace(task, seen=_seen(task.spec, trained)) for task in tasks]
+def with_seen(
+    tasks: Sequence[EvalTask],
+    trained: Mapping[str, str] | None,
+    elsewhere: Sequence[str] | None = (),
+) -> list[EvalTask]:
+    """Returns the tasks with what the model has been trained on.
+
+    Args:
+        tasks: the tasks.
+        trained: as in `eval_tasks`.
+        elsewhere: tasks and clusters that others have trained it on; None if that is unknown, so
+            that of no task can be said that it is new to the model.
+    """
+    return [replace(task, seen=_seen(task.spec, trained, elsewhere)) for task in tasks]
 
 
-def _seen(spec: TaskSpec, trained: Mapping[str, str] | None) -> Seen:
+def _seen(
+    spec: TaskSpec, trained: Mapping[str, str] | None, elsewhere: Sequence[str] | None = ()
+) -> Seen:
     if trained is None:
         return "unknown"
-    if spec.name in trained:
+    if spec.name in trained or spec.name in (elsewhere or ()):
         return "task"
-    return "cluster" if spec.cluster in trained.values() else "neither"
+    if spec.cluster in trained.values() or spec.cluster in (elsewhere or ()):
+        return "cluster"
+    return "unknown" if elsewhere is None else "neither"
 
 
 def evaluate(

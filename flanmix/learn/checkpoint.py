@@ -29,6 +29,7 @@ from flanmix.console import warn
 from flanmix.errors import UserError
 from flanmix.learn.integrity import (
     FORMAT,
+    TOKENIZER,
     check_same,
     describe_arrays,
     orbax,
@@ -71,6 +72,12 @@ class OpenCheckpoint:
     state: TrainState | None = None
     position: np.ndarray | None = None
     damaged: tuple[Path, ...] = ()
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The folder of the tokenizer that the checkpoint carries, if it does."""
+        folder = self.folder / TOKENIZER
+        return folder if folder.is_dir() else None
 
     def model(
         self, config: ModelConfig | None = None, compute: Compute | None = None

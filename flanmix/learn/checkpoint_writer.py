@@ -18,6 +18,7 @@ modulo 2^32, so that it is the same on any mesh.
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ import numpy as np
 from flanmix.errors import UserError
 from flanmix.learn.integrity import (
     FORMAT,
+    TOKENIZER,
     describe_arrays,
     orbax,
     reason_of,
@@ -173,7 +175,12 @@ class _Best:
         return [info.step in best for info in checkpoints]
 
 
-def save_params(folder: Path, params: PyTree, run: Mapping[str, Any]) -> None:
+def save_params(
+    folder: Path,
+    params: PyTree,
+    run: Mapping[str, Any],
+    tokenizer: Mapping[str, bytes | Path] | None = None,
+) -> None:
     """Writes a checkpoint of parameters alone, for weights that come from elsewhere.
 
     `open_checkpoint(folder)` reads it like any other; it has no optimizer and no data position.
@@ -182,18 +189,37 @@ def save_params(folder: Path, params: PyTree, run: Mapping[str, Any]) -> None:
         folder: where to; must not exist.
         params: nested dicts of arrays, the parameters of the model that `run["model"]` describes.
         run: the run record, at least `model` (see `describe_model`).
+        tokenizer: the files of its tokenizer, which it carries.
 
     Raises:
         UserError: it could not be written.
     """
     ocp = orbax()
+    folder = Path(folder).absolute()
     body = _document(0, None, run, {"params": params})
     args = ocp.args.Composite(params=ocp.args.StandardSave(params), run=ocp.args.JsonSave(body))
+    written = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(written, ignore_errors=True)
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
-            writer.save(Path(folder).absolute(), args=args)
+            writer.save(written, args=args)
+        if tokenizer and jax.process_index() == 0:
+            write_tokenizer(written, tokenizer)
+        if folder.exists():
+            folder.rmdir()
+        os.replace(written, folder)
     except (OSError, ValueError, RuntimeError) as error:
+        shutil.rmtree(written, ignore_errors=True)
         raise UserError(f"checkpoint {folder} can't be written ({reason_of(error)})") from error
+
+
+def write_tokenizer(checkpoint: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Writes the files of a tokenizer into a checkpoint's folder."""
+    folder = checkpoint / TOKENIZER
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        (folder / name).write_bytes(data)
 
 
 def _document(

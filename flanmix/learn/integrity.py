@@ -28,6 +28,8 @@ PyTree = Any
 
 FORMAT = 2  # of the JSON document; the first one had no number
 
+TOKENIZER = "tokenizer"  # a checkpoint's folder of its tokenizer's files
+
 _UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}
 
 

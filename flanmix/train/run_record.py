@@ -1,6 +1,6 @@
 """What a run keeps about itself beside its arrays: in its checkpoints, and in its folder.
 
-    run_record(run, mixture, absent, vocabulary, text, trained_before={})
+    run_record(run, mixture, absent, vocabulary, text, inherited={})
     ->  {"configuration": "# gin...", "model": {"kind": "T5Config", "d_model": 128, ...},
          "compute": {"dtype": "float32", ...},
          "mixture": "pocket_train", "absent": [], "trained": {"sst": "sentiment"},
@@ -20,7 +20,7 @@ too, and may change if the user says so (`flanmix.train.changes`).
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,16 @@ from flanmix.train.files import CONFIG, earlier_config, write_whole
 from flanmix.train.settings import Run
 
 
-def run_record(
-    run: Run, data: Data, text: str, trained_before: Mapping[str, str] | None
-) -> dict[str, Any]:
+def run_record(run: Run, data: Data, text: str, inherited: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the record, as JSON holds it.
 
     Args:
         run: the run.
         data: its data.
         text: the configuration as a gin file.
-        trained_before: tasks that the parameters had been trained on, with their clusters, as
-            far as that is known.
+        inherited: what is known of the parameters that the run began with: the tasks that they
+            had been `trained` on, with their clusters; where they are of others, `pretrained`, what
+            is said of that, and the `foreign` documents that they came with.
     """
     mixture = data.mixture
     two_sided = run.loader.lengths.two_sided
@@ -63,7 +62,8 @@ def run_record(
         "compute": dataclasses.asdict(run.compute),
         "mixture": mixture.name,
         "absent": data.absent,
-        "trained": {**(trained_before or {}), **trained},
+        **inherited,
+        "trained": {**inherited.get("trained", {}), **trained},
         "vocabulary": run.data.vocabulary,
         "lengths": [run.data.inputs_length, run.data.targets_length],
         "data": {
@@ -77,6 +77,11 @@ def run_record(
         "tasks": {task.spec.name: _recorded_task(task, data.store) for task in mixture.tasks},
     }
     return json.loads(json.dumps(record))
+
+
+def seen_elsewhere(record: Mapping[str, Any]) -> Sequence[str] | None:
+    """Returns tasks and clusters that others trained the parameters on; None where unknown."""
+    return record["pretrained"]["on"] if "pretrained" in record else ()
 
 
 def _recorded_task(task: MixtureTask, store: Store) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import dataclasses
 import inspect
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def check_paths(config: Any, *names: str) -> None:
             raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
 
 
+DEFAULT_VOCABULARY = "pocket"
 SEEDS = "[0, 9223372036854775807]"  # what JAX takes
 
 
@@ -69,7 +70,8 @@ class DataConfig:
         batch_size: rows of a global batch.
         inputs_length: tokens of a row's inputs.
         targets_length: tokens of a row's targets; a decoder-only row has the sum of both.
-        vocabulary: byte, pocket, or a SentencePiece file.
+        vocabulary: byte, pocket, a SentencePiece file, a tokenizer.json or a folder with one; if
+            not given, that of INITIALIZE_FROM.
         seed: of the order of records, the choice of templates and exemplars.
         streams: logical streams of the data; None for gcd(batch_size, 16).
         pack: whether a row may hold several examples.
@@ -82,7 +84,8 @@ class DataConfig:
     batch_size: int = by_macro("BATCH_SIZE")
     inputs_length: int = by_macro("INPUTS_LENGTH")
     targets_length: int = by_macro("TARGETS_LENGTH")
-    vocabulary: str = by_macro("VOCABULARY", decides_batches=False, default="pocket")  # its hash
+    # What the record has of it is its hash.
+    vocabulary: str = by_macro("VOCABULARY", decides_batches=False, default=DEFAULT_VOCABULARY)
     seed: int = by_macro("SEED", default=0)
     streams: int | None = by_macro("STREAMS", default=None)
     pack: bool = True
@@ -163,7 +166,10 @@ class CheckpointConfig:
         every: steps between checkpoints; 0 for the last one only.
         keep_last: newest checkpoints that stay.
         keep_best: best checkpoints, by mean score, that stay as well.
-        initialize_from: a checkpoint, or a run's folder, that the parameters come from.
+        initialize_from: a checkpoint, a run's folder, a Hugging Face folder or a name of its hub
+            that the parameters come from; also MODEL and VOCABULARY, where they are not given.
+        pretrained_on: tasks and clusters that the parameters of others had been trained on; None
+            where that is unknown, and scores say so.
         allow_missing: whether parameters that it lacks are new, and named, or an error.
         allow_changes: whether a run goes on with other settings than it was trained with; a yes is
             for one start, and is not kept in the run's configuration.
@@ -173,6 +179,7 @@ class CheckpointConfig:
     keep_last: int = by_macro("KEEP_LAST", default=3)
     keep_best: int = 1
     initialize_from: str | None = by_macro("INITIALIZE_FROM", default=None)
+    pretrained_on: Sequence[str] | None = by_macro("PRETRAINED_ON", default=None)
     allow_missing: bool = by_macro("ALLOW_MISSING", default=False)
     allow_changes: bool = by_macro("ALLOW_CHANGES", default=False)
 

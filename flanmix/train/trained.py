@@ -11,20 +11,29 @@ from flanmix.errors import UserError
 from flanmix.learn.checkpoint import OpenCheckpoint, recorded_model
 from flanmix.train.run_record import vocabulary_digest
 
+# Inputs and targets of a model that was not trained here: prompts as long as most are.
+UNTRAINED = (1024, 256)
+
 
 def trained_vocabulary(opened: OpenCheckpoint, name: str | None = None) -> Vocabulary:
     """Returns the vocabulary that a model was trained with.
 
     Args:
         opened: its checkpoint.
-        name: where the vocabulary is now; where it was then if not given.
+        name: where the vocabulary is now; if not given, the one that the checkpoint carries, else
+            where it was then.
 
     Raises:
         UserError: it can't be read, or is not the one that the model was trained with.
     """
-    name = opened.run["vocabulary"] if name is None else name
+    if name is None:
+        carried = opened.tokenizer
+        if carried is None and "vocabulary" not in opened.run:
+            raise UserError(f"{opened.folder} carries no tokenizer: name a VOCABULARY")
+        name = opened.run["vocabulary"] if carried is None else str(carried)
     vocabulary = load_vocabulary(name)
-    if vocabulary_digest(vocabulary) != opened.run["data"]["vocabulary"]:
+    trained = opened.run.get("data", {}).get("vocabulary")
+    if trained is not None and vocabulary_digest(vocabulary) != trained:
         raise UserError(
             f"vocabulary '{name}' is not the one that {opened.folder} was trained with: its pieces "
             "differ; put the file back that the run had"
@@ -33,6 +42,9 @@ def trained_vocabulary(opened: OpenCheckpoint, name: str | None = None) -> Vocab
 
 
 def trained_lengths(opened: OpenCheckpoint) -> Lengths:
-    """Returns the lengths of rows that a model was trained on, and its architecture."""
-    inputs, targets = opened.run["lengths"]
+    """Returns the lengths of rows that a model was trained on, and its architecture.
+
+    Of a pretrained model that was only converted nobody has said them: it gets `UNTRAINED`.
+    """
+    inputs, targets = opened.run.get("lengths", UNTRAINED)
     return Lengths(inputs, targets, recorded_model(opened.run).architecture)

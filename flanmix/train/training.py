@@ -10,7 +10,7 @@ newest complete checkpoint of RUN_DIR, else parameters from INITIALIZE_FROM, els
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ import numpy as np
 from flanmix.console import say
 from flanmix.errors import UserError
 from flanmix.evaluate.evaluator import with_seen
-from flanmix.learn.checkpoint import OpenCheckpoint, open_checkpoint, set_aside
+from flanmix.learn.checkpoint import open_checkpoint, set_aside
 from flanmix.learn.checkpoint_writer import CheckpointWriter
 from flanmix.learn.integrity import saved_steps
 from flanmix.learn.step import TrainState
@@ -30,11 +30,12 @@ from flanmix.train.changes import changed, confirm
 from flanmix.train.data import open_data
 from flanmix.train.events import Events
 from flanmix.train.files import CHECKPOINTS
-from flanmix.train.learner import Learner, build_learner, params_of
+from flanmix.train.initial import INHERITED, initial_parameters
+from flanmix.train.learner import Learner, build_learner
 from flanmix.train.loop import End, TrainContext, train_loop
 from flanmix.train.replicated import check_replicated
 from flanmix.train.run_lock import locked
-from flanmix.train.run_record import check_unchanged, run_record, write_config
+from flanmix.train.run_record import check_unchanged, run_record, seen_elsewhere, write_config
 from flanmix.train.scoring import EvalRunner, configured_tasks
 from flanmix.train.settings import Run
 from flanmix.train.truncated import say_truncation
@@ -71,7 +72,7 @@ def train(run: Run, text: str) -> End:
         tasks = configured_tasks(run.data, run.evaluation, data.store)
         hosts.first_host_does(lambda: stack.enter_context(locked(run.folder)))
         start = find_start(run, learner)
-        record = run_record(run, data, text, start.trained_before)
+        record = run_record(run, data, text, start.inherited)
         earlier = None
         if start.run is not None and start.position is not None:
             check_unchanged(start.run, record, run.folder)
@@ -79,7 +80,7 @@ def train(run: Run, text: str) -> End:
                 confirm(changes, run, start.step)
                 earlier = start.step, start.run["configuration"]
             data.loader.restore(start.position)
-        tasks = with_seen(tasks, record["trained"])
+        tasks = with_seen(tasks, record["trained"], seen_elsewhere(record))
         evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption)
         write_config(run.folder, text, earlier)
         say_truncation(run.folder, data, run.loader)
@@ -120,14 +121,14 @@ class Start:
         step: updates made.
         position: of the data; None at the beginning.
         run: the run record of the checkpoint that the run goes on from; None at the beginning.
-        trained_before: tasks that the parameters had been trained on, with their clusters.
+        inherited: what is known of the parameters; see `flanmix.train.initial.INHERITED`.
     """
 
     state: TrainState
     step: int = 0
     position: np.ndarray | None = None
     run: Mapping[str, Any] | None = None
-    trained_before: Mapping[str, str] | None = None
+    inherited: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_start(run: Run, learner: Learner) -> Start:
@@ -142,29 +143,15 @@ def find_start(run: Run, learner: Learner) -> Start:
         set_aside(opened.damaged)
         say(f"going on from step {opened.step} in {run.folder}")
         assert opened.state is not None
-        trained = opened.run.get("trained")
-        return Start(opened.state, opened.step, opened.position, opened.run, trained)
-    if (opened := _initial_checkpoint(run, learner)) is not None:
-        return Start(learner.start(opened.params), trained_before=opened.run.get("trained"))
+        inherited = {name: opened.run[name] for name in INHERITED if name in opened.run}
+        return Start(opened.state, opened.step, opened.position, opened.run, inherited)
+    if (initial := initial_parameters(run, learner)) is not None:
+        return Start(learner.start(initial.params), inherited=initial.inherited)
     return Start(learner.init())
 
 
 def first_model(run: Run, learner: Learner) -> LanguageModel:
     """Returns the model as it was before the first step."""
-    if (opened := _initial_checkpoint(run, learner)) is not None:
-        return merge(learner.graph, opened.params)
+    if (initial := initial_parameters(run, learner)) is not None:
+        return merge(learner.graph, initial.params)
     return learner.model(learner.init())
-
-
-def _initial_checkpoint(run: Run, learner: Learner) -> OpenCheckpoint | None:
-    """The checkpoint that a new run's parameters come from, if they do."""
-    source = run.checkpoints.initialize_from
-    if source is None:
-        return None
-    fill = (lambda: params_of(learner.init())) if run.checkpoints.allow_missing else None
-    opened = open_checkpoint(
-        source, params=learner.abstract_params, fill=fill, model_of=lambda _: run.model
-    )
-    new = f"; new: {', '.join(opened.missing)}" if opened.missing else ""
-    say(f"parameters from {source}{new}")
-    return opened

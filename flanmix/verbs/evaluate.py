@@ -31,6 +31,7 @@ from flanmix.train import hosts
 from flanmix.train.data import open_store
 from flanmix.train.files import CHECKPOINTS
 from flanmix.train.replicated import check_replicated
+from flanmix.train.run_record import seen_elsewhere
 from flanmix.train.scoring import asked_tasks, keep_scores, say_losses, score_model
 from flanmix.train.settings import Run
 from flanmix.train.trained import trained_vocabulary
@@ -92,7 +93,7 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
         run,
         opened.model(run.model, run.compute),
         vocabulary,
-        with_seen(tasks, opened.run.get("trained")),
+        with_seen(tasks, opened.run.get("trained"), seen_elsewhere(opened.run)),
         store,
         opened.step,
     )

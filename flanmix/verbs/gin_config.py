@@ -33,7 +33,8 @@ from flanmix.registry.paths import gin_root
 from flanmix.train.files import CHECKPOINTS, METRICS
 from flanmix.train.settings import PARTS, Run
 from flanmix.verbs.gin_names import Names
-from flanmix.verbs.gin_statements import check_twice, read
+from flanmix.verbs.gin_pretrained import pretrained_text
+from flanmix.verbs.gin_statements import check_twice, read, read_text
 
 _search: list[Path] = []  # where gin's file reader looks, as the last `load` was given
 _registered: set[type] = set()
@@ -74,14 +75,15 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
     names = None
     _search[:] = [Path(p).expanduser() for text in search_paths for p in text.split(",") if p]
     try:
-        for file in files:
-            gin.parse_config_file(file)
-            _stay_in_its_folder(file)
         flags = [_quoted(binding) for binding in bindings]
-        for flag in flags:
-            gin.parse_config(flag)
+        _parse(files, flags)
         statements = read(files, flags, _open)
         check_twice(statements)
+        if text := pretrained_text(statements):
+            gin.clear_config(clear_constants=False)
+            gin.parse_config(text)
+            _parse(files, flags)
+            statements = [*read_text(text, "INITIALIZE_FROM"), *statements]
         names = Names(statements, configurables())
         names.bind()
         run = gin.get_configurable("Run")()
@@ -95,6 +97,14 @@ def load(files: Sequence[str], bindings: Sequence[str], search_paths: Sequence[s
         if found and names is not None:
             text = names.spoken(*found.groups()) + text[found.end() :]
         raise UserError(text) from error
+
+
+def _parse(files: Sequence[str], flags: Sequence[str]) -> None:
+    for file in files:
+        gin.parse_config_file(file)
+        _stay_in_its_folder(file)
+    for flag in flags:
+        gin.parse_config(flag)
 
 
 def operative() -> str:

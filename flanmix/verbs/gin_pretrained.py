@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flanmix.convert.folder import is_pretrained, open_pretrained
-from flanmix.data.vocabularies.folder import has_tokenizer
 from flanmix.errors import UserError
 from flanmix.fields import gin_name
 from flanmix.learn.checkpoint import newest_record, recorded_model
 from flanmix.model.api import ModelConfig
-from flanmix.train.trained import tokenizer_of
+from flanmix.train.settings import DEFAULT_VOCABULARY
 from flanmix.verbs.gin_statements import Statement, last
 
 _FROM = ("INITIALIZE_FROM", "CheckpointConfig.initialize_from")
@@ -41,8 +40,8 @@ def pretrained_text(statements: Sequence[Statement]) -> str:
     lines = []
     if "MODEL" not in given and "Run.model" not in given:
         lines += _of_model(_model(source))
-    if not any(name in given for name in _VOCABULARY) and (found := _tokenizer(source)):
-        lines.append(f"VOCABULARY = {found!r}")
+    if not any(name in given for name in _VOCABULARY):
+        lines.append(f"VOCABULARY = {_tokenizer(source)!r}")
     return "\n".join(lines)
 
 
@@ -65,9 +64,8 @@ def _model(source: str) -> ModelConfig:
     return recorded_model(record)
 
 
-def _tokenizer(source: str) -> str | None:
-    """Where the tokenizer is that belongs to the parameters, if there is one."""
+def _tokenizer(source: str) -> str:
+    """Where the tokenizer is that belongs to the parameters."""
     if is_pretrained(source):
-        folder = open_pretrained(source).folder
-        return str(folder) if folder is not None and has_tokenizer(folder) else None
-    return tokenizer_of(Path(source).expanduser())
+        return str(open_pretrained(source).folder)
+    return newest_record(Path(source).expanduser()).get("vocabulary", DEFAULT_VOCABULARY)

@@ -16,6 +16,8 @@ from typing import Any, TextIO
 from flanmix.errors import UserError
 from gin import config_parser
 
+_BEFORE_ALL = -1  # the number of what stands before the files
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -123,6 +125,13 @@ def read(
     reader = _Reader(open_file)
     found = [statement for path in files for statement in reader.of_file(path)]
     return found + [s for binding in bindings for s in reader.of_flag(binding)]
+
+
+def read_text(text: str, place: str) -> list[Statement]:
+    """Returns the bindings of a text that stands before all files, and that nobody wrote there."""
+    found = config_parser.ConfigParser(text, _References())
+    bindings = (one for one in found if isinstance(one, config_parser.BindingStatement))
+    return [_statement(one, place=place, files=(_BEFORE_ALL,)) for one in bindings]
 
 
 def last(statements: Sequence[Statement]) -> Mapping[tuple[str, str], Statement]:

@@ -1,0 +1,92 @@
+"""What a new run begins with: a checkpoint's parameters, or those of a pretrained model.
+
+    initial = initial_parameters(run, learner)         # None: all is new
+    initial.params                                     # on the mesh that is set
+    initial.inherited                                  -> {"trained": {...}, "foreign": {...}, ...}
+
+What a checkpoint or a folder says of the parameters goes on into the run's own record: what they
+were trained on, as far as that is known, and the documents that a folder for others is made of.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flanmix.console import say
+from flanmix.convert.folder import Pretrained, is_pretrained, open_pretrained
+from flanmix.convert.loading import read_params
+from flanmix.errors import UserError
+from flanmix.fields import gin_name
+from flanmix.learn.checkpoint import open_checkpoint
+from flanmix.model.api import ModelConfig
+from flanmix.train.learner import Learner, params_of
+from flanmix.train.settings import Run
+
+PyTree = Any
+# What of a run record goes on into that of a run that begins with its parameters.
+INHERITED = ("trained", "pretrained", "foreign")
+_FREE = {"dropout_rate", "prefix"}  # what may differ from the folder's configuration
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Parameters to begin with.
+
+    Attributes:
+        params: nested dicts of arrays.
+        inherited: what is known of them; see `INHERITED`.
+    """
+
+    params: PyTree
+    inherited: Mapping[str, Any]
+
+
+def initial_parameters(run: Run, learner: Learner) -> Initial | None:
+    """Returns the parameters that INITIALIZE_FROM names; None where a run has none.
+
+    Raises:
+        UserError: there are none, they are damaged, or of another model.
+    """
+    source = run.checkpoints.initialize_from
+    if source is None:
+        return None
+    if is_pretrained(source):
+        return _pretrained(run, open_pretrained(source))
+    fill = (lambda: params_of(learner.init())) if run.checkpoints.allow_missing else None
+    opened = open_checkpoint(
+        source, params=learner.abstract_params, fill=fill, model_of=lambda _: run.model
+    )
+    new = f"; new: {', '.join(opened.missing)}" if opened.missing else ""
+    say(f"parameters from {source}{new}")
+    return Initial(opened.params, {k: opened.run[k] for k in INHERITED if k in opened.run})
+
+
+def _pretrained(run: Run, found: Pretrained) -> Initial:
+    _check_same(run.model, found)
+    params = read_params(found.family, run.model, found.source, run.compute)
+    say(f"parameters from {found.source.place}")
+    on = run.checkpoints.pretrained_on
+    pretrained = {"source": found.source.place, "on": None if on is None else list(on)}
+    inherited = {"trained": {}, "pretrained": pretrained, "foreign": dict(found.foreign)}
+    return Initial(params, inherited)
+
+
+def _check_same(config: ModelConfig, found: Pretrained) -> None:
+    """Checks that a run's model computes what the folder's does.
+
+    Raises:
+        UserError: names the first field that differs.
+    """
+    if type(config) is not type(found.config):
+        raise UserError(
+            f"MODEL is a {type(config).__name__}, and {found.source.place} holds a "
+            f"{type(found.config).__name__}: leave MODEL out, and the folder decides"
+        )
+    for declared in dataclasses.fields(config):  # pyrefly: ignore[bad-argument-type]
+        here, there = getattr(config, declared.name), getattr(found.config, declared.name)
+        if here != there and declared.name not in _FREE:
+            raise UserError(
+                f"{gin_name(config, declared.name)} is {here}, and by the config.json of "
+                f"{found.source.place} it is {there}: leave MODEL out, and the folder decides"
+            )
