@@ -1,9 +1,9 @@
 """The tokenizer in a GGUF file, written as `tokenizer.json` with its settings beside it.
 
-    write_tokenizer(folder, said, path)      # said: the header, {"tokenizer.ggml.model": "gpt2", ...}
+    write_tokenizer(folder, said, path)   # said: the header, {"tokenizer.ggml.model": "gpt2", ...}
 
-Byte-level BPE (`gpt2`) is a list of pieces with merges; how a text is first cut into words is not in
-the file, only the name of a rule (`pre`). A rule that is not known here is refused: with another
+Byte-level BPE (`gpt2`) is a list of pieces with merges; how a text is first cut into words is not
+in the file, only the name of a rule (`pre`). A rule that is not known here is refused: with another
 one, some texts would get other ids than the model was trained with.
 """
 
