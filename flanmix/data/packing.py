@@ -15,8 +15,15 @@ Decoder-only (one row of inputs_length + targets_length; examples 5 6 -> 7 1 and
     decoder_loss_weights   0 0 1 1 0 1 1 0 0 0     decoder_prefix        1 1 1 0 1 1 0 0 0 0
 
 A segment's `decoder_input_tokens` begin with 0 for encoder-decoder, as T5's do whatever `<s>` the
-vocabulary has; for decoder-only with BOS, or 0 where the vocabulary has none. Loss weights are the
-examples', token by token. `decoder_prefix` (prefix-LM only) marks BOS and the
+vocabulary has; for decoder-only with the vocabulary's `start_id`. Where that is None, a segment
+begins with its own first token, which nothing predicts, and is one shorter:
+
+    decoder_target_tokens  6 7 1 9 1 0 0 0 0 0     decoder_segment_ids   1 1 1 2 2 0 0 0 0 0
+    decoder_input_tokens   5 6 7 8 9 0 0 0 0 0     decoder_positions     0 1 2 0 1 0 0 0 0 0
+    decoder_loss_weights   0 1 1 1 1 0 0 0 0 0     decoder_prefix        1 1 0 1 0 0 0 0 0 0
+
+So of an example without inputs the first target is not learnt then, nor is EOS alone. Loss weights
+are the examples', token by token. `decoder_prefix` (prefix-LM only) marks the start token and the
 inputs, which see one another both ways. Segment id 0 is padding. `decoder_task_ids` holds the
 task's number in the mixture at every token, and `row_stats` counts examples, inputs truncated,
 targets truncated and unknown tokens of the row.
@@ -98,13 +105,13 @@ def _fill(
             return inputs_left + targets_left, chosen
 
 
-def pack_row(examples: Sequence[Example], lengths: Lengths, bos_id: int | None) -> Features:
+def pack_row(examples: Sequence[Example], lengths: Lengths, start_id: int | None) -> Features:
     """Builds the features of one row; each is a vector, see the module docstring.
 
     Args:
         examples: what the row holds, in order; together they fit it.
         lengths: the row's lengths.
-        bos_id: id that begins a decoder-only segment, or None for 0.
+        start_id: id that begins a decoder-only segment; None where its own first token does.
     """
     num_inputs = np.array([len(example.inputs) for example in examples])
     num_targets = np.array([len(example.targets) for example in examples])
@@ -123,15 +130,21 @@ def pack_row(examples: Sequence[Example], lengths: Lengths, bos_id: int | None) 
             for example in examples
             for part in (np.zeros(len(example.inputs), np.float32), example.weights)
         ]
-    _add_side(row, "decoder", "target", targets, sizes, length)
-    start = DECODER_START if lengths.two_sided else bos_id or 0
-    row["decoder_input_tokens"] = _shifted(row["decoder_target_tokens"], sizes, start)
+    start = DECODER_START if lengths.two_sided else start_id
+    tokens, losses = np.concatenate(targets), np.concatenate(weights)
+    if start is None:
+        read, tokens, losses, sizes = _without_first(tokens, losses, sizes)
+    else:
+        read = _shifted(tokens, sizes, start)
+    _add_side(row, "decoder", "target", [tokens], sizes, length)
+    row["decoder_input_tokens"] = _padded(read, length, np.int32)
     tasks = np.array([example.task for example in examples], np.int32)
     row["decoder_task_ids"] = _padded(np.repeat(tasks, sizes), length, np.int32)
-    row["decoder_loss_weights"] = _padded(np.concatenate(weights), length, np.float32)
+    row["decoder_loss_weights"] = _padded(losses, length, np.float32)
     if lengths.architecture == "prefix":
         ones = np.ones(len(examples), np.int32)
-        prefix = _by_part(ones, num_inputs + 1, 0 * ones, num_targets - 1)
+        num_read = num_inputs + (start is not None)
+        prefix = _by_part(ones, num_read, 0 * ones, num_targets - 1)
         row["decoder_prefix"] = _padded(prefix, length, np.int32)
     stats = [(1, e.inputs_truncated, e.targets_truncated, e.unknown) for e in examples]
     row["row_stats"] = np.array(stats, np.int64).sum(axis=0).astype(np.int32)
@@ -158,13 +171,21 @@ def _padded(values: np.ndarray, length: int, dtype: type) -> np.ndarray:
     return padded
 
 
-def _shifted(tokens: np.ndarray, sizes: np.ndarray, bos_id: int) -> np.ndarray:
-    """Tokens moved right by one within each segment, which begins with BOS."""
-    total = int(sizes.sum())
-    shifted = np.zeros_like(tokens)
-    shifted[1:total] = tokens[: total - 1]
-    shifted[np.cumsum(sizes) - sizes] = bos_id
+def _shifted(tokens: np.ndarray, sizes: np.ndarray, start: int) -> np.ndarray:
+    """Tokens moved right by one within each segment, which begins with the start token."""
+    shifted = np.empty_like(tokens)
+    shifted[1:] = tokens[:-1]
+    shifted[np.cumsum(sizes) - sizes] = start
     return shifted
+
+
+def _without_first(
+    tokens: np.ndarray, weights: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(read, predicted, its weights, segment sizes), where each token is read for the next one."""
+    last = np.cumsum(sizes) - 1
+    first = last + 1 - sizes
+    return np.delete(tokens, last), np.delete(tokens, first), np.delete(weights, first), sizes - 1
 
 
 def _by_part(

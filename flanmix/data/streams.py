@@ -74,15 +74,16 @@ class StreamIterator(grain.DatasetIterator[Features]):
         """Packs the next row; its arrays have no batch dimension."""
         self._fill_pool()
         reader = self._stream.reader
-        lengths = reader.lengths
+        lengths, start_id = reader.lengths, reader.vocabulary.start_id
         indices = [0]
         if self._stream.pack:
-            sizes = [self._examples[number].size(lengths.two_sided) for number in self._pending]
+            kind = lengths.two_sided, start_id is not None
+            sizes = [self._examples[number].size(*kind) for number in self._pending]
             indices = choose_row(np.array(sizes), lengths.row_capacity)
         taken = [self._pending[index] for index in indices]
         self._pending = [number for i, number in enumerate(self._pending) if i not in set(indices)]
         examples = [self._examples.pop(number) for number in taken]
-        return pack_row(examples, lengths, reader.vocabulary.bos_id)
+        return pack_row(examples, lengths, start_id)
 
     def _fill_pool(self) -> None:
         if missing := [number for number in self._pending if number not in self._examples]:

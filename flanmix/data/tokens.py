@@ -96,10 +96,15 @@ class Example(NamedTuple):
     targets_truncated: bool = False
     unknown: int = 0
 
-    def size(self, two_sided: bool) -> tuple[int, int]:
-        """Tokens that it takes of a row's capacity."""
+    def size(self, two_sided: bool, has_start: bool = True) -> tuple[int, int]:
+        """Tokens that it takes of a row's capacity.
+
+        Args:
+            two_sided: whether inputs and targets have rows of their own.
+            has_start: whether a start token stands before a decoder-only segment.
+        """
         inputs, targets = len(self.inputs), len(self.targets)
-        return (inputs, targets) if two_sided else (inputs + targets, 0)
+        return (inputs, targets) if two_sided else (inputs + targets - (not has_start), 0)
 
 
 def tokenize(

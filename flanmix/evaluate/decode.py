@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from flanmix.errors import UserError
 from flanmix.evaluate.batches import check_ids, fixed_batches, to_devices
 from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import constrain
@@ -75,18 +76,26 @@ def greedy(
 
 
 def prompt_rows(
-    prompts: Sequence[np.ndarray], width: int, architecture: str, bos_id: int | None
+    prompts: Sequence[np.ndarray], width: int, architecture: str, start_id: int | None
 ) -> dict[str, np.ndarray]:
     """Lays prompts out one a row, padded on the right to `width`.
 
-    A decoder reads them as in training, shifted right behind its first token, so that what it
-    predicts after the last token of the prompt is the first new one.
+    A decoder reads them as in training, shifted right behind its start token if it has one, so that
+    what it predicts after the last token of the prompt is the first new one.
+
+    Raises:
+        UserError: there is nothing to read: no start token, and a prompt without tokens.
     """
     two_sided = architecture == "encoder_decoder"
+    start = [] if two_sided or start_id is None else [start_id]
+    if not (two_sided or start or all(map(len, prompts))):
+        raise UserError(
+            "a prompt has no tokens, and the vocabulary begins no text: write something"
+        )
     tokens = np.zeros((len(prompts), width), np.int32)
     segments = np.zeros((len(prompts), width), np.int32)
     for row, prompt in enumerate(prompts):
-        ids = prompt if two_sided else np.concatenate([[bos_id or PAD], prompt])
+        ids = [*start, *prompt]
         tokens[row, : len(ids)] = ids
         segments[row, : len(ids)] = 1
     positions = np.broadcast_to(np.arange(width, dtype=np.int32), tokens.shape) * segments
@@ -109,7 +118,7 @@ def generate(
     max_new_tokens: int,
     batch_size: int,
     eos_id: int,
-    bos_id: int | None = None,
+    start_id: int | None = 0,
     longest: int | None = None,
 ) -> list[np.ndarray]:
     """Decodes any number of prompts.
@@ -121,7 +130,7 @@ def generate(
         max_new_tokens: most tokens of an answer, EOS included.
         batch_size: rows decoded together.
         eos_id: the token that ends an answer.
-        bos_id: the token that begins a decoder-only row; None where that is 0.
+        start_id: the token that begins a decoder-only row; None where the prompt does.
         longest: longest prompt that there may be; None for `max_length`.
 
     Returns:
@@ -133,14 +142,14 @@ def generate(
     """
     check_ids(prompts, model.config.vocab_size)
     architecture = model.config.architecture
-    first = 0 if architecture == "encoder_decoder" else 1
+    first = 0 if architecture == "encoder_decoder" or start_id is None else 1
     widths = (max_length // 4, max_length // 2, max_length, longest or max_length)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         width = next(width for width in widths if width >= len(prompts[chosen[-1]])) + first
-        rows = prompt_rows([prompts[i] for i in chosen], width, architecture, bos_id)
+        rows = prompt_rows([prompts[i] for i in chosen], width, architecture, start_id)
         live = {"live": np.ones(len(chosen), bool)}
         (batch,) = (to_devices(part) for part in fixed_batches({**rows, **live}, batch_size))
         live_B = batch.pop("live")

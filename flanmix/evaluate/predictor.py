@@ -95,7 +95,7 @@ class ModelPredictor:
             questions,
             lengths=self.lengths,
             batch_size=self.batch_size,
-            bos_id=self.vocabulary.bos_id,
+            start_id=self.vocabulary.start_id,
         )
         return [
             Choice(
@@ -124,7 +124,7 @@ class ModelPredictor:
             max_new_tokens=self.lengths.targets,
             batch_size=self.batch_size,
             eos_id=self.vocabulary.eos_id,
-            bos_id=self.vocabulary.bos_id,
+            start_id=self.vocabulary.start_id,
         )
         return [
             Answer(

@@ -46,7 +46,7 @@ class OptionScores(NamedTuple):
 
     Attributes:
         sums: log-likelihood of each option, summed over its tokens, in nats.
-        lengths: tokens of each option, EOS included.
+        lengths: tokens of each option that are predicted, EOS included; at least 1.
     """
 
     sums: np.ndarray
@@ -100,7 +100,7 @@ def rank(
     *,
     lengths: Lengths,
     batch_size: int,
-    bos_id: int | None = None,
+    start_id: int | None = 0,
 ) -> list[OptionScores]:
     """Scores every option of every question.
 
@@ -109,7 +109,7 @@ def rank(
         questions: what to score.
         lengths: of the rows; the questions are within them.
         batch_size: rows scored together.
-        bos_id: the token that begins a decoder-only segment; None where that is 0.
+        start_id: the token that begins a decoder-only segment; None where its first token does.
 
     Returns:
         The scores in the questions' order; they do not depend on the batch size.
@@ -126,8 +126,8 @@ def rank(
     build = _two_sided_row if lengths.two_sided else _one_sided_row
     places: list[OptionTokens] = []
     built = []
-    for number, row in enumerate(_pack(questions, lengths)):
-        features, placed = build(questions, row, number, lengths, bos_id)
+    for number, row in enumerate(_pack(questions, lengths, start_id is not None)):
+        features, placed = build(questions, row, number, lengths, start_id)
         built.append({name: features[name] for name in features if name not in _UNREAD})
         places += placed
     rows = {name: np.stack([features[name] for features in built]) for name in built[0]}
@@ -136,22 +136,23 @@ def rank(
         for batch in fixed_batches(rows, batch_size)
     ]
     likelihood = np.concatenate(scored).astype(np.float64)
-    sums = [np.zeros(len(question)) for question in questions]
+    scores = [
+        OptionScores(np.zeros(len(question)), np.ones(len(question), int)) for question in questions
+    ]
     for place in places:
         tokens = likelihood[place.row, place.start : place.stop]
-        sums[place.question][place.option] = tokens.sum()
-    return [
-        OptionScores(total, np.array([len(option.targets) for option in question]))
-        for total, question in zip(sums, questions, strict=True)
-    ]
+        score = scores[place.question]
+        score.sums[place.option] = tokens.sum()
+        score.lengths[place.option] = max(1, len(tokens))
+    return scores
 
 
-def _pack(questions: Sequence[Question], lengths: Lengths) -> list[_Row]:
+def _pack(questions: Sequence[Question], lengths: Lengths, has_start: bool) -> list[_Row]:
     """Gives every question a row: the first of the newest that it fits, or a new one."""
     rows: list[_Row] = []
     for number, question in enumerate(questions):
         for run in _runs(question, lengths):
-            size = _size(question, run, lengths)
+            size = _size(question, run, lengths, has_start)
             open_rows = (r for r in rows[-_OPEN_ROWS:] if _fits(size, r.left))
             row = next(open_rows, None)
             if row is None:
@@ -177,10 +178,9 @@ def _runs(question: Question, lengths: Lengths) -> list[list[int]]:
     return runs
 
 
-def _size(question: Question, run: list[int], lengths: Lengths) -> tuple[int, int]:
-    inputs = len(question[run[0]].inputs)
-    targets = sum(len(question[number].targets) for number in run)
-    return (inputs, targets) if lengths.two_sided else (inputs + targets, 0)
+def _size(question: Question, run: list[int], lengths: Lengths, has_start: bool) -> tuple[int, int]:
+    sizes = [question[number].size(lengths.two_sided, has_start) for number in run]
+    return sizes[0][0], sum(targets for _, targets in sizes)
 
 
 def _fits(size: tuple[int, int], left: tuple[int, int]) -> bool:
@@ -188,20 +188,21 @@ def _fits(size: tuple[int, int], left: tuple[int, int]) -> bool:
 
 
 def _one_sided_row(
-    questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, bos_id: int | None
+    questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, start_id: int | None
 ) -> tuple[Features, list[OptionTokens]]:
     """Builds a decoder-only row: training's own, a segment an option."""
     examples = [questions[question][option] for question, (option,) in row.entries]
-    places, stop = [], 0
+    places, begin, has_start = [], 0, start_id is not None
     for (question, (option,)), example in zip(row.entries, examples, strict=True):
-        start = stop + len(example.inputs)
-        stop = start + len(example.targets)
-        places.append(OptionTokens(question, option, number, start, stop))
-    return pack_row(examples, lengths, bos_id), places
+        size, _ = example.size(lengths.two_sided, has_start)
+        start = begin + max(0, len(example.inputs) - (not has_start))
+        places.append(OptionTokens(question, option, number, start, begin + size))
+        begin += size
+    return pack_row(examples, lengths, start_id), places
 
 
 def _two_sided_row(
-    questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, bos_id: int | None
+    questions: Sequence[Question], row: _Row, number: int, lengths: Lengths, start_id: int | None
 ) -> tuple[Features, list[OptionTokens]]:
     """Builds an encoder-decoder row: training's own, its decoder segments divided into options."""
     examples, places = [], []
@@ -215,7 +216,7 @@ def _two_sided_row(
             places.append(
                 OptionTokens(question, option, number, start, start + len(example.targets))
             )
-    features = pack_row(examples, lengths, bos_id)
+    features = pack_row(examples, lengths, start_id)
     features["decoder_source_ids"] = features["decoder_segment_ids"].copy()
     for segment, place in enumerate(places, start=1):
         features["decoder_segment_ids"][place.start : place.stop] = segment

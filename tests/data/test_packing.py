@@ -31,16 +31,27 @@ def examples(draw):
     )
 
 
-def pack_all(pending, lengths, bos=None):
+def pack_all(pending, lengths, start_id=0):
     rows, chosen = [], []
     while pending:
-        sizes = np.array([example.size(lengths.two_sided) for example in pending])
+        has_start = start_id is not None
+        sizes = np.array([example.size(lengths.two_sided, has_start) for example in pending])
         indices = choose_row(sizes, lengths.row_capacity)
         assert indices[0] == 0
         chosen.append([pending[index] for index in indices])
-        rows.append(pack_row(chosen[-1], lengths, bos))
+        rows.append(pack_row(chosen[-1], lengths, start_id))
         pending = [example for i, example in enumerate(pending) if i not in indices]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, chosen
+
+
+def learnt(example):
+    """What a row without start tokens holds of an example: its first token is only read."""
+    if len(example.inputs):
+        return example
+    if len(example.targets) == 1:
+        return None
+    inputs, targets, weights = example.targets[:1], example.targets[1:], example.weights[1:]
+    return example._replace(inputs=inputs, targets=targets, weights=weights)
 
 
 def same(left, right):
@@ -55,14 +66,16 @@ def same(left, right):
 @given(
     st.sampled_from(ARCHITECTURES),
     st.lists(examples(), min_size=1, max_size=30),
-    st.sampled_from([None, 3]),
+    st.sampled_from([None, 0, 3]),
 )
 @settings(deadline=None)
-def test_unpacking_gives_back_what_was_packed(architecture, pending, bos):
+def test_unpacking_gives_back_what_was_packed(architecture, pending, start_id):
     lengths = Lengths(24, 10, architecture)
-    batch, rows = pack_all(pending, lengths, bos)
+    headless = start_id is None and not lengths.two_sided
+    batch, rows = pack_all(pending, lengths, start_id)
     assert sum(len(row) for row in rows) == len(pending)
-    back = unpack(batch, lengths)
+    back = unpack(batch, lengths, start_id)
+    rows = [[e for e in map(learnt, row) if e] for row in rows] if headless else rows
     for packed, unpacked in zip(rows, back, strict=True):
         assert len(packed) == len(unpacked)
         assert all(same(a, b) for a, b in zip(packed, unpacked, strict=True))
@@ -87,15 +100,29 @@ def test_weights_are_on_the_targets_alone(architecture, pending):
     assert written == sorted(np.concatenate([e.targets for e in pending]).tolist())
 
 
+@given(st.sampled_from(["causal", "prefix"]), st.lists(examples(), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_without_a_start_every_target_but_a_first_token_bears_loss(architecture, pending):
+    lengths = Lengths(24, 10, architecture)
+    batch, _ = pack_all(pending, lengths, None)
+    kept = [e.weights if len(e.inputs) else e.weights[1:] for e in pending]
+    expected = sum(weights.sum(dtype=np.float64) for weights in kept)
+    assert batch["decoder_loss_weights"].sum(dtype=np.float64) == expected
+    assert (batch["decoder_loss_weights"] > 0).sum() == sum(map(len, kept))
+    # A segment is one shorter than its tokens, so that a row of n tokens' room holds n + 1.
+    used = (batch["decoder_segment_ids"] > 0).sum()
+    assert used == sum(len(e.inputs) + len(e.targets) - 1 for e in pending)
+
+
 @given(
     st.sampled_from(ARCHITECTURES),
     st.lists(examples(), min_size=1, max_size=30),
-    st.sampled_from([None, 7]),
+    st.sampled_from([None, 0, 7]),
 )
 @settings(deadline=None)
-def test_segments_are_kept_apart(architecture, pending, bos):
+def test_segments_are_kept_apart(architecture, pending, start_id):
     lengths = Lengths(24, 10, architecture)
-    batch, _ = pack_all(pending, lengths, bos)
+    batch, _ = pack_all(pending, lengths, start_id)
     sides = ["decoder"] + ["encoder"] * lengths.two_sided
     for side in sides:
         for segments, positions in zip(
@@ -106,7 +133,7 @@ def test_segments_are_kept_apart(architecture, pending, bos):
             # A segment id per example, in order, none empty; positions count from 0 in each.
             for number in range(1, segments.max() + 1):
                 (here,) = np.nonzero(segments == number)
-                if side == "decoder" or here.size:
+                if (side == "decoder" and start_id is not None) or here.size:
                     assert here.tolist() == list(range(here[0], here[-1] + 1))
                     assert positions[here].tolist() == list(range(here.size))
     for shifted, tokens, segments in zip(
@@ -117,20 +144,24 @@ def test_segments_are_kept_apart(architecture, pending, bos):
     ):
         for number in range(1, segments.max() + 1):
             here = segments == number
-            start = 0 if lengths.two_sided else bos or 0
-            assert shifted[here].tolist() == [start, *tokens[here][:-1].tolist()]
+            start = 0 if lengths.two_sided else start_id
+            read, predicted = shifted[here].tolist(), tokens[here].tolist()
+            assert read[1:] == predicted[:-1]
+            assert start is None or not read or read[0] == start
         assert (shifted[segments == 0] == 0).all()
 
 
-@given(st.lists(examples(), min_size=1, max_size=30))
+@given(st.lists(examples(), min_size=1, max_size=30), st.sampled_from([None, 3]))
 @settings(deadline=None)
-def test_the_prefix_is_bos_and_the_inputs(pending):
+def test_the_prefix_is_the_start_and_the_inputs(pending, start_id):
     lengths = Lengths(24, 10, "prefix")
-    batch, rows = pack_all(pending, lengths, 3)
+    batch, rows = pack_all(pending, lengths, start_id)
     for number, row in enumerate(rows):
         expected = []
         for example in row:
-            expected += [1] * (len(example.inputs) + 1) + [0] * (len(example.targets) - 1)
+            expected += [1] * (len(example.inputs) + (start_id is not None)) + [0] * (
+                len(example.targets) - 1
+            )
         prefix = batch["decoder_prefix"][number]
         assert prefix[: len(expected)].tolist() == expected
         assert (prefix[len(expected) :] == 0).all()
@@ -159,7 +190,7 @@ def test_shapes_and_types():
         assert values.shape == (length,)
         assert values.dtype == (np.float32 if name == "decoder_loss_weights" else np.int32)
     assert row["decoder_input_tokens"].tolist() == [0, 6, 0, 0]
-    causal = pack_row([example], Lengths(8, 4, "causal"), None)
+    causal = pack_row([example], Lengths(8, 4, "causal"), 0)
     assert all(v.shape == (12,) for k, v in causal.items() if k != "row_stats")
     assert "decoder_prefix" not in causal
     assert not [name for name in causal if name.startswith("encoder")]

@@ -7,6 +7,7 @@ import pytest
 
 from flanmix.data.packing import pack_row
 from flanmix.data.tokens import Lengths
+from flanmix.errors import UserError
 from flanmix.evaluate.decode import generate, greedy
 from flanmix.model.sharding import make_mesh
 from tests.evaluate.models import (
@@ -22,7 +23,7 @@ from tests.evaluate.models import (
 NEW = 6
 
 
-def decode(model, prompts, batch_size=4, eos_id=EOS):
+def decode(model, prompts, batch_size=4, eos_id=EOS, start_id=0):
     return generate(
         model,
         prompts,
@@ -30,6 +31,7 @@ def decode(model, prompts, batch_size=4, eos_id=EOS):
         max_new_tokens=NEW,
         batch_size=batch_size,
         eos_id=eos_id,
+        start_id=start_id,
     )
 
 
@@ -39,17 +41,17 @@ def prompts_of(architecture, seed=0):
     return [np.array([*random_ids(rng, 1, n), *tail], np.int32) for n in (15, 3, 15, 15)]
 
 
-def slow_greedy(model, prompt, architecture, eos_id):
+def slow_greedy(model, prompt, architecture, eos_id, start_id=0):
     """Decodes one prompt without a cache: the whole sequence again for every token."""
     lengths = Lengths(16, NEW, architecture)
     new: list[int] = []
     while len(new) < NEW and eos_id not in new:
         targets = np.array([*new, 0], np.int32)  # the 0 holds the place of the token to come
         row = pack_row(
-            [example([], [], lengths)._replace(inputs=prompt, targets=targets)], lengths, None
+            [example([], [], lengths)._replace(inputs=prompt, targets=targets)], lengths, start_id
         )
         logits = forward(model, {name: jnp.asarray(x)[None] for name, x in row.items()})
-        at = len(new) if lengths.two_sided else len(prompt) + len(new)
+        at = len(new) if lengths.two_sided else len(prompt) - (start_id is None) + len(new)
         new.append(int(logits[0, at].argmax()))
     return new
 
@@ -62,6 +64,15 @@ def test_a_batch_gives_what_each_prompt_gives_alone(architecture):
         (alone,) = decode(model, [prompt])
         assert together[i].tolist() == alone.tolist()
         assert alone.tolist() == slow_greedy(model, prompt, architecture, EOS)
+
+
+@pytest.mark.parametrize("architecture", ["causal", "prefix"])
+def test_without_a_start_token_a_prompt_is_read_as_it_is(architecture):
+    model, prompts = tiny_model(architecture), prompts_of(architecture)
+    for prompt, answer in zip(prompts, decode(model, prompts, start_id=None), strict=True):
+        assert answer.tolist() == slow_greedy(model, prompt, architecture, EOS, None)
+    with pytest.raises(UserError, match="a prompt has no tokens"):
+        decode(model, [*prompts, np.zeros(0, np.int32)], start_id=None)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

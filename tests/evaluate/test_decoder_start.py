@@ -22,10 +22,10 @@ def test_packed_rows_ranking_and_generation_begin_alike(architecture, start):
     prompts = [np.asarray(random_ids(rng, 3, 9), np.int32) for _ in range(3)]
     question = tuple(example(prompts[0], random_ids(rng, 2, 5), lengths) for _ in range(3))
 
-    def measured(bos_id):
-        row = pack_row(question[:2], lengths, bos_id)
-        (scores,) = rank(model, [question], lengths=lengths, batch_size=1, bos_id=bos_id)
-        new = dict(max_length=24, max_new_tokens=4, batch_size=2, eos_id=1, bos_id=bos_id)
+    def measured(start_id):
+        row = pack_row(question[:2], lengths, start_id)
+        (scores,) = rank(model, [question], lengths=lengths, batch_size=1, start_id=start_id)
+        new = dict(max_length=24, max_new_tokens=4, batch_size=2, eos_id=1, start_id=start_id)
         return row["decoder_input_tokens"], scores.sums, generate(model, prompts, **new)
 
     (tokens, sums, answers), (plain_tokens, plain_sums, plain_answers) = measured(BOS), measured(0)
@@ -43,8 +43,8 @@ def test_a_real_vocabulary_whose_bos_is_2(architecture, start):
     if not VOCABULARY.is_file():
         pytest.skip(f"needs {VOCABULARY.name} in ../shared/data/tokenizers")
     vocabulary, lengths = load_vocabulary(str(VOCABULARY)), Lengths(16, 8, architecture)
-    assert vocabulary.bos_id == BOS
+    assert vocabulary.start_id == BOS
     ids = vocabulary.encode_batch(["Is it wet?", "yes"])
-    row = pack_row([example(*ids, lengths)] * 2, Lengths(32, 16, architecture), vocabulary.bos_id)
+    row = pack_row([example(*ids, lengths)] * 2, Lengths(32, 16, architecture), vocabulary.start_id)
     first = np.flatnonzero(np.diff(row["decoder_segment_ids"], prepend=0) > 0)
     assert row["decoder_input_tokens"][first].tolist() == [start, start]

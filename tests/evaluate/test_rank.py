@@ -28,13 +28,13 @@ def questions_of(architecture, seed=0, count=9):
     return questions
 
 
-def alone(model, option, lengths):
+def alone(model, option, lengths, start_id=0):
     """The score of one option, in a row of its own."""
-    row = pack_row([option], lengths, None)
+    row = pack_row([option], lengths, start_id)
     logits = forward(model, {name: jnp.asarray(x)[None] for name, x in row.items()})[0]
-    start = 0 if lengths.two_sided else len(option.inputs)
+    start = 0 if lengths.two_sided else len(option.inputs) - (start_id is None)
     likelihood = np.asarray(jax.nn.log_softmax(logits))
-    return sum(likelihood[start + i, t] for i, t in enumerate(option.targets))
+    return sum(likelihood[start + i, t] for i, t in enumerate(option.targets) if start + i >= 0)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -47,6 +47,32 @@ def test_packed_options_score_as_alone(architecture):
         assert score.sums == pytest.approx(expected, abs=1e-4)
         assert score.lengths.tolist() == [len(option.targets) for option in question]
         assert score.best == int(np.argmax(expected))
+
+
+@pytest.mark.parametrize("architecture", ["causal", "prefix"])
+def test_without_a_start_token_packed_options_score_as_alone(architecture):
+    """The model is asked `inputs option` and nothing before it; a first token is not predicted."""
+    model, lengths = tiny_model(architecture), lengths_of(architecture)
+    questions = questions_of(architecture, seed=4)
+    nothing = tuple(example([], option, lengths) for option in ([5, 6], [7]))
+    scores = rank(model, [nothing, *questions], lengths=lengths, batch_size=4, start_id=None)
+    for question, score in zip([nothing, *questions], scores, strict=True):
+        expected = [alone(model, option, lengths, None) for option in question]
+        assert score.sums == pytest.approx(expected, abs=1e-4)
+        read = len(question[0].inputs) == 0
+        assert score.lengths.tolist() == [len(option.targets) - read for option in question]
+    # The same logits as the plain forward pass over inputs and option.
+    option = questions[0][0]
+    ids = np.concatenate([option.inputs, option.targets])[None].astype(np.int32)
+    plain = {
+        "decoder_input_tokens": ids,
+        "decoder_segment_ids": np.ones_like(ids),
+        "decoder_positions": np.arange(ids.shape[1], dtype=np.int32)[None],
+        "decoder_prefix": (np.arange(ids.shape[1]) < len(option.inputs))[None].astype(np.int32),
+    }
+    likelihood = np.asarray(jax.nn.log_softmax(forward(model, jax.tree.map(jnp.asarray, plain))[0]))
+    at = np.arange(max(1, len(option.inputs)), ids.shape[1])
+    assert scores[1].sums[0] == pytest.approx(likelihood[at - 1, ids[0, at]].sum(), abs=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "causal"])
