@@ -141,7 +141,9 @@ class LanguageModel(Protocol):
     ) -> tuple[Float[Array, "B V"], Cache]:
         """Reads one token a row: logits of the next, and the cache with that token.
 
-        The shapes and types of the cache stay, so that a `lax.while_loop` can carry it.
+        The shapes and types of the cache stay, so that a `lax.while_loop` can carry it. For beam
+        search it has a method `take(rows_B)`, which returns the cache with the tokens of other
+        rows, each of the same prompt as the row in its place.
         """
         ...
 

@@ -5,17 +5,14 @@
     y = attend(q, k, v, mask, bias, compute=compute)                 # [B, T, 8, 64]
 
 Where a row of the mask is all False the result is zeros, and no gradient passes; none ever passes a
-False. While decoding, keys and values stand in a cache with a slot for each token:
-
-    slots  [k0 k1 k2 .. ..]  filled(slots, k3, slot=3) ->  [k0 k1 k2 k3 ..]
+False.
 """
 
 # B batch, T queries, S keys, D model width, H heads, N heads of keys and values, G heads that share
-# one of them (H = N x G), K width of a head, M slots of a cache.
+# one of them (H = N x G), K width of a head.
 
 import functools
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -89,13 +86,6 @@ def _repeat_heads(x_BSNK: Float[Array, "B S N K"], groups: int) -> Float[Array, 
     batch, length, shared, width = x_BSNK.shape
     x = jnp.broadcast_to(x_BSNK[:, :, :, None], (batch, length, shared, groups, width))
     return constrain(x.reshape(batch, length, -1, width), "batch", None, "heads", None)
-
-
-def filled(
-    slots: Float[Array, "*L B M N K"], new: Float[Array, "*L B 1 N K"], slot: Int[Array, ""]
-) -> Float[Array, "*L B M N K"]:
-    """Returns a cache's slots with one of them filled."""
-    return jax.lax.dynamic_update_slice_in_dim(slots, new, slot, slots.ndim - 3)
 
 
 def same_segment(query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"]) -> Bool[Array, "B 1 T S"]:

@@ -20,7 +20,7 @@ segment, padded on the right:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +29,15 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from flanmix.fields import by_macro, check_choice, check_interval, check_range, check_types
 from flanmix.model.api import DEFAULT_COMPUTE, Architecture, Batch, Compute, register_model
-from flanmix.model.attention import attend, causal, filled, projections, same_segment
+from flanmix.model.attention import attend, causal, projections, same_segment
+from flanmix.model.cache import Slots
 from flanmix.model.dropout import Site, dropout, fold
 from flanmix.model.embedding import Embedding
 from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
 from flanmix.model.mlp import MLP, MLPS
 from flanmix.model.norm import RMSNorm
 from flanmix.model.positions import RelativeBias, check_buckets, rope
-from flanmix.model.scan import scan_layers
+from flanmix.model.scan import scan_cached, scan_layers
 from flanmix.model.sharding import constrain
 
 
@@ -111,12 +112,15 @@ class DecoderConfig:
 class DecoderCache(NamedTuple):
     """What decoding keeps: a slot for each token of the prompts, then one for each new token."""
 
-    key: Float[Array, "L B M N K"]
-    value: Float[Array, "L B M N K"]
+    slots: Slots
     positions: Int[Array, "B M"]
     visible: Bool[Array, "B M"]
     slot: Int[Array, ""]  # the next token's slot, and in each row its position
     position: Int[Array, " B"]
+
+    def take(self, rows_B: Int[Array, " B"]) -> "DecoderCache":
+        """Returns the cache with the tokens of other rows, each of the same prompt."""
+        return self._replace(slots=self.slots.take(rows_B))
 
 
 KeysValues = tuple[Float[Array, "B _ N K"], Float[Array, "B _ N K"]]
@@ -244,10 +248,8 @@ class Decoder(nnx.Module):
         last_BT = jnp.arange(length)[None] == lengths_B[:, None] - 1
         x_B1D = jnp.where(last_BT[:, :, None], x_BTD, 0).sum(1, keepdims=True)
         slots = ((0, 0), (0, max_new_tokens))
-        heads = ((0, 0), *slots, (0, 0), (0, 0))
         cache = DecoderCache(
-            key=jnp.pad(key, heads),
-            value=jnp.pad(value, heads),
+            slots=Slots.of(key, value, max_new_tokens),
             positions=jnp.pad(positions, slots),
             visible=jnp.pad(visible, slots),
             slot=jnp.int32(length),
@@ -267,20 +269,19 @@ class Decoder(nnx.Module):
         if self.bias is not None:
             bias = self.bias.of_distance(positions_BM - cache.position[:, None])
 
-        def body(stacked: tuple[Any, ...], x: Array, _: None) -> tuple[Array, KeysValues]:
-            layer, past_key, past_value = stacked
-
+        def body(layer: DecoderLayer, x: Array, slots: Slots, number: Array) -> tuple[Array, Slots]:
             def update(k: Array, v: Array) -> KeysValues:
-                return filled(past_key, k, cache.slot), filled(past_value, v, cache.slot)
+                nonlocal slots
+                slots = slots.filled(number, cache.slot, k, v)
+                return slots.of_layer(number)
 
-            return layer(x, cache.position[:, None], update, mask, bias, None)
+            x, _ = layer(x, cache.position[:, None], update, mask, bias, None)
+            return x, slots
 
         x = self._embed(tokens_B[:, None], None)
-        stacked = (self.layers, cache.key, cache.value)
-        x, (k, v) = scan_layers(body, x, stacked, self.config.num_layers)
+        x, slots = scan_cached(body, x, self.layers, cache.slots, self.config.num_layers)
         cache = DecoderCache(
-            key=filled(cache.key, k, cache.slot),
-            value=filled(cache.value, v, cache.slot),
+            slots=slots,
             positions=positions_BM,
             visible=visible_BM,
             slot=cache.slot + 1,

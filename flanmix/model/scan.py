@@ -3,7 +3,9 @@
     y, extras = scan_layers(lambda layer, x, rng: (layer(x), None), x, layers, num_layers=24)
 
 Modules are pytrees: the loop slices a stacked module's parameters and hands the body one layer at a
-time. So one layer is compiled, whatever the depth.
+time. So one layer is compiled, whatever the depth. While decoding, the loop carries a cache:
+
+    x, cache = scan_cached(lambda layer, x, cache, number: layer(...), x, layers, cache, 24)
 """
 
 # B batch, T positions, D model width; leaves of what is stacked lead with L layers.
@@ -59,3 +61,31 @@ def scan_layers(
     if remat != "none":
         step = jax.checkpoint(step, policy=REMAT[remat], prevent_cse=False)
     return jax.lax.scan(step, x_BTD, (jnp.arange(num_layers), stacked))
+
+
+def scan_cached(
+    body: Callable[..., tuple[Array, Any]],
+    x_BTD: Float[Array, "B T D"],
+    stacked: Any,
+    cache: Any,
+    num_layers: int,
+) -> tuple[Float[Array, "B T D"], Any]:
+    """Runs a body over layers that read and write a cache, which stays where it stands.
+
+    Args:
+        body: `body(layer, x, cache, number) -> (x, cache)`; the number is the layer's.
+        x_BTD: the input of the first layer.
+        stacked: any pytree whose leaves lead with L.
+        cache: what all layers share, such as `flanmix.model.cache.Slots`.
+        num_layers: L.
+
+    Returns:
+        The output of the last layer, and the cache.
+    """
+
+    def step(carry: tuple[Array, Any], numbered: tuple[Array, Any]) -> tuple[tuple, None]:
+        number, layer = numbered
+        return body(layer, *carry, number), None
+
+    carry, _ = jax.lax.scan(step, (x_BTD, cache), (jnp.arange(num_layers), stacked))
+    return carry

@@ -24,7 +24,7 @@ scales its input by d_model**-0.5.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,14 +33,15 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from flanmix.fields import by_macro, check_choice, check_interval, check_range, check_types
 from flanmix.model.api import DEFAULT_COMPUTE, Architecture, Batch, Compute, register_model
-from flanmix.model.attention import attend, causal, filled, projections, same_segment
+from flanmix.model.attention import attend, causal, projections, same_segment
+from flanmix.model.cache import Slots
 from flanmix.model.dropout import Site, dropout, fold
 from flanmix.model.embedding import Embedding
 from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
 from flanmix.model.mlp import MLP, MLPS
 from flanmix.model.norm import RMSNorm
 from flanmix.model.positions import RelativeBias, check_buckets
-from flanmix.model.scan import scan_layers
+from flanmix.model.scan import scan_cached, scan_layers
 from flanmix.model.sharding import constrain
 
 START_TOKEN = 0  # what the decoder reads before its first token: T5 uses its padding
@@ -104,12 +105,14 @@ class T5Config:
 class T5Cache(NamedTuple):
     """What decoding keeps between steps."""
 
-    key: Float[Array, "L B M H K"]
-    value: Float[Array, "L B M H K"]
-    cross_key: Float[Array, "L B S H K"]
-    cross_value: Float[Array, "L B S H K"]
+    slots: Slots
+    cross: Slots  # of the encoder's positions
     cross_mask: Bool[Array, "B 1 1 S"]
-    filled: Int[Array, ""]  # slots of key and value that hold a token
+    filled: Int[Array, ""]  # slots that hold a token
+
+    def take(self, rows_B: Int[Array, " B"]) -> "T5Cache":
+        """Returns the cache with the tokens of other rows, each of the same prompt."""
+        return self._replace(slots=self.slots.take(rows_B))
 
 
 KeysValues = tuple[Float[Array, "B _ H K"], Float[Array, "B _ H K"]]
@@ -341,41 +344,41 @@ class T5(nnx.Module):
         def cross(_: None, attention: Attention) -> tuple[None, KeysValues]:
             return None, attention.keys_values(encoded_BSD)
 
-        _, (cross_key, cross_value) = jax.lax.scan(cross, None, self.decoder.cross_attention)
+        _, keys_values = jax.lax.scan(cross, None, self.decoder.cross_attention)
         segments_BS = constrain(batch["encoder_segment_ids"], "batch", None)
         rows = segments_BS.shape[0]
         shape = (c.num_decoder_layers, rows, max_new_tokens, c.num_heads, c.head_dim)
-        empty = constrain(jnp.zeros(shape, encoded_BSD.dtype), None, "batch", None, "heads", None)
-        cross_mask = (segments_BS > 0)[:, None, None, :]
-        cache = T5Cache(empty, empty, cross_key, cross_value, cross_mask, jnp.int32(0))
+        cache = T5Cache(
+            slots=Slots.empty(*shape, encoded_BSD.dtype),
+            cross=Slots.of(*keys_values, 0),
+            cross_mask=(segments_BS > 0)[:, None, None, :],
+            filled=jnp.int32(0),
+        )
         return self.decode_step(cache, jnp.full(rows, START_TOKEN, jnp.int32))
 
     def decode_step(
         self, cache: T5Cache, tokens_B: Int[Array, " B"]
     ) -> tuple[Float[Array, "B V"], T5Cache]:
         """Reads one token a row: logits of the next, and the cache with one more slot filled."""
-        slots_M = jnp.arange(cache.key.shape[2])
+        slots_M = jnp.arange(cache.slots.key.shape[-1])
         distance = jnp.broadcast_to(slots_M - cache.filled, (tokens_B.shape[0], slots_M.size))
         distance_BM = constrain(distance, "batch", None)
         bias = self.decoder_bias.of_distance(distance_BM)
         mask = (distance_BM <= 0)[:, None, None, :]
 
-        def body(stacked: tuple[Any, ...], x: Array, _: None) -> tuple[Array, KeysValues]:
-            layer, past_key, past_value, *cross = stacked
-
+        def body(layer: DecoderLayer, x: Array, slots: Slots, number: Array) -> tuple[Array, Slots]:
             def update(k: Array, v: Array) -> KeysValues:
-                return filled(past_key, k, cache.filled), filled(past_value, v, cache.filled)
+                nonlocal slots
+                slots = slots.filled(number, cache.filled, k, v)
+                return slots.of_layer(number)
 
-            return layer(x, tuple(cross), update, mask, bias, cache.cross_mask, None)
+            cross = cache.cross.of_layer(number)
+            x, _ = layer(x, cross, update, mask, bias, cache.cross_mask, None)
+            return x, slots
 
         x = self._embed(tokens_B[:, None], None)
-        stacked = (self.decoder, cache.key, cache.value, cache.cross_key, cache.cross_value)
-        x, (k, v) = scan_layers(body, x, stacked, self.config.num_decoder_layers)
-        cache = cache._replace(
-            key=filled(cache.key, k, cache.filled),
-            value=filled(cache.value, v, cache.filled),
-            filled=cache.filled + 1,
-        )
+        x, slots = scan_cached(body, x, self.decoder, cache.slots, self.config.num_decoder_layers)
+        cache = cache._replace(slots=slots, filled=cache.filled + 1)
         return self.logits(self.decoder_norm(x))[:, 0], cache
 
     def _embed(
