@@ -21,8 +21,6 @@ import time
 from pathlib import Path
 
 ROWS, LENGTH, NEW = 16, 128, 64
-# Of no vocabulary at hand: such a token never ends a row.
-NEVER = -1
 SIZES = ("t5_tiny", "decoder_256", "smollm2")
 SIDES = ("flanmix", "transformers")
 
@@ -114,7 +112,7 @@ def flanmix_call(folder: Path):
     import flanmix.convert.families.t5  # noqa: F401
     from flanmix.convert.family import family_of
     from flanmix.convert.loading import read_params
-    from flanmix.evaluate.decode import generate
+    from flanmix.evaluate.decode import Decoding, generate
     from flanmix.model.api import Compute
     from flanmix.model.params import merge, split
 
@@ -128,10 +126,11 @@ def flanmix_call(folder: Path):
     if config.architecture != "encoder_decoder":  # the row has its first token from elsewhere
         prompts = [prompt[1:] for prompt in prompts]
     options = dict(max_length=LENGTH - (config.architecture != "encoder_decoder"))
-    options |= dict(max_new_tokens=NEW, batch_size=ROWS, eos_id=NEVER)
+    options |= dict(max_new_tokens=NEW, batch_size=ROWS, end_ids=())
+    decoding = Decoding(model, **options)
 
     def run():
-        return np.stack(generate(model, prompts, **options)).tolist()
+        return np.stack([answer[0].ids for answer in generate(decoding, prompts)]).tolist()
 
     return run
 

@@ -3,19 +3,23 @@
     predictor = ModelPredictor(model, vocabulary, Lengths(128, 32), batch_size=32)
     predictor.rank([pair])      ->  [Choice(option=1, normalized=1)]
     predictor.generate([pair])  ->  [Answer(text="Paris")]
+    predictor.write([ids])      ->  [[Written(text="Paris")]]
 
 Texts become ids by the functions that training uses, so that a model is asked in the form that it
 has learnt. Anything with these two methods can be evaluated: tests use an oracle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from flanmix.data.render import TextExample
 from flanmix.data.tokens import Lengths, build_question
 from flanmix.data.vocabulary import Vocabulary
-from flanmix.evaluate.decode import generate
+from flanmix.evaluate.decode import Decoding, Ends, generate, stream
 from flanmix.evaluate.rank import Question, rank
+from flanmix.evaluate.sampling import GREEDY, Sampling
 from flanmix.model.api import LanguageModel
 
 
@@ -38,18 +42,33 @@ class Choice(NamedTuple):
     first_equal: tuple[int, ...] = ()
 
 
+class Written(NamedTuple):
+    """One text that a model wrote.
+
+    Attributes:
+        text: without its end token, and without a stop string and what follows it.
+        logprob: log-probability of its tokens under the model, those of its end included, if it was
+            asked for.
+    """
+
+    text: str
+    logprob: float | None = None
+
+
 class Answer(NamedTuple):
     """An answer by generation.
 
     Attributes:
-        text: what was written.
+        text: what was written; the first of the samples.
         truncated: whether the input was too long and was truncated.
         targets_truncated: whether all that is asked for is longer than an answer can be.
+        samples: all texts that were asked for; the best of a beam search, best first.
     """
 
     text: str
     truncated: bool = False
     targets_truncated: bool = False
+    samples: tuple[Written, ...] = ()
 
 
 class Predictor(Protocol):
@@ -70,8 +89,11 @@ class ModelPredictor:
     Args:
         model: a T5 or a decoder.
         vocabulary: the vocabulary of its training.
-        lengths: rows as in training; no answer is longer than `lengths.targets`.
+        lengths: rows as in training; no answer is longer than `lengths.targets`, unless the
+            sampling says how long.
         batch_size: rows computed together; under a mesh a multiple of the devices of its batch.
+        sampling: how answers are generated.
+        scored: whether generated answers have log-probabilities.
     """
 
     def __init__(
@@ -81,11 +103,15 @@ class ModelPredictor:
         lengths: Lengths,
         *,
         batch_size: int = 32,
+        sampling: Sampling = GREEDY,
+        scored: bool = False,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
         self.lengths = lengths
         self.batch_size = batch_size
+        self.sampling = sampling
+        self.scored = scored
 
     def rank(self, pairs: Sequence[TextExample]) -> list[Choice]:
         """Ranks each pair's options."""
@@ -108,35 +134,92 @@ class ModelPredictor:
             for score, question in zip(scores, questions, strict=True)
         ]
 
-    def generate(self, pairs: Sequence[TextExample]) -> list[Answer]:
-        """Decodes an answer to each pair greedily.
+    @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of an answer, its end included."""
+        return self.sampling.max_new_tokens or self.lengths.targets
+
+    def generate(
+        self, pairs: Sequence[TextExample], *, report: Callable[[int], None] = lambda count: None
+    ) -> list[Answer]:
+        """Writes an answer to each pair.
 
         An input keeps what training keeps of it beside the longest of its references; one that has
         none, such as a prompt, what training keeps beside the shortest answer.
+
+        Args:
+            pairs: inputs, and references if there are any.
+            report: called with how many were answered since it was called last.
         """
         asked_for = [pair.references or (pair.targets,) for pair in pairs]
         questions = self._questions(pairs, asked_for)
-        answers = generate(
-            self.model,
-            [question[0].inputs for question in questions],
-            max_length=self.lengths.inputs,
-            longest=self.lengths.longest_inputs,
-            max_new_tokens=self.lengths.targets,
-            batch_size=self.batch_size,
-            eos_id=self.vocabulary.eos_id,
-            start_id=self.vocabulary.start_id,
-        )
+        written = self.write([question[0].inputs for question in questions], report=report)
         return [
             Answer(
-                self.vocabulary.decode(answer),
+                samples[0].text,
                 question[0].inputs_truncated,
                 all(
-                    reference.targets_truncated or len(reference.targets) > self.lengths.targets
+                    reference.targets_truncated or len(reference.targets) > self.max_new_tokens
                     for reference in question
                 ),
+                tuple(samples),
             )
-            for answer, question in zip(answers, questions, strict=True)
+            for samples, question in zip(written, questions, strict=True)
         ]
+
+    def write(
+        self, prompts: Sequence[np.ndarray], *, report: Callable[[int], None] = lambda count: None
+    ) -> list[list[Written]]:
+        """Writes texts to prompts that are ids already, none longer than inputs may be.
+
+        Returns:
+            The samples of each prompt.
+        """
+        ends = self._ends()
+        generated = generate(self._decoding(), prompts, ends=ends, report=report)
+        return [[Written(self._text(own.ids), own.logprob) for own in each] for each in generated]
+
+    def stream(self, prompt: np.ndarray) -> Iterator[str]:
+        """Writes a text to one prompt of ids; yields what there is of it after each token."""
+        for written in stream(self._decoding(), prompt, ends=self._ends()):
+            yield self._text(written.ids)
+
+    def _decoding(self) -> Decoding:
+        return Decoding(
+            self.model,
+            max_length=self.lengths.inputs,
+            max_new_tokens=self.max_new_tokens,
+            batch_size=self.batch_size,
+            end_ids=tuple(self.vocabulary.end_ids),
+            start_id=self.vocabulary.start_id,
+            longest=self.lengths.longest_inputs,
+            sampling=self.sampling,
+            scored=self.scored,
+        )
+
+    def _text(self, ids: np.ndarray) -> str:
+        """The text of ids, cut where a stop string begins."""
+        ended = len(ids) and ids[-1] in self.vocabulary.end_ids
+        text = self.vocabulary.decode(ids[:-1] if ended else ids)
+        found = [at for stop in self.sampling.stop if (at := text.find(stop)) >= 0]
+        return text[: min(found)] if found else text
+
+    def _ends(self) -> Ends | None:
+        """Says after how many ids there is a stop string."""
+        stops = self.sampling.stop
+        if not stops:
+            return None
+
+        def has_one(ids: np.ndarray) -> bool:
+            text = self.vocabulary.decode(ids)
+            return any(stop in text for stop in stops)
+
+        def ends(ids: np.ndarray) -> int | None:
+            if not has_one(ids):
+                return None
+            return next(count for count in range(1, len(ids) + 1) if has_one(ids[:count]))
+
+        return ends
 
     def _questions(
         self, pairs: Sequence[TextExample], answers: Sequence[Sequence[str]]

@@ -71,6 +71,16 @@ def read_document(folder: Path) -> dict[str, Any]:
     return body
 
 
+def saved_digest(folder: Path) -> str:
+    """Returns the digest of a checkpoint's document, which no other checkpoint has.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is none.
+    """
+    return json.loads((folder / "run" / "metadata").read_text())["digest"]
+
+
 def saved_steps(directory: Path) -> list[int]:
     """Returns the steps of which `directory` has checkpoints, newest first."""
     if not directory.is_dir():

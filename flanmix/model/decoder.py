@@ -20,7 +20,7 @@ segment, padded on the right:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
 from flanmix.model.mlp import MLP, MLPS
 from flanmix.model.norm import RMSNorm
 from flanmix.model.positions import RelativeBias, check_buckets, rope
-from flanmix.model.scan import scan_cached, scan_layers
+from flanmix.model.scan import apart, scan_cached, scan_layers
 from flanmix.model.sharding import constrain
 
 
@@ -117,6 +117,7 @@ class DecoderCache(NamedTuple):
     visible: Bool[Array, "B M"]
     slot: Int[Array, ""]  # the next token's slot, and in each row its position
     position: Int[Array, " B"]
+    layers: Any  # the model's, one by one, if they are few
 
     def take(self, rows_B: Int[Array, " B"]) -> "DecoderCache":
         """Returns the cache with the tokens of other rows, each of the same prompt."""
@@ -254,6 +255,7 @@ class Decoder(nnx.Module):
             visible=jnp.pad(visible, slots),
             slot=jnp.int32(length),
             position=lengths_B,
+            layers=apart(self.layers, self.config.num_layers),
         )
         return self.logits(self.norm(x_B1D))[:, 0], cache
 
@@ -269,7 +271,9 @@ class Decoder(nnx.Module):
         if self.bias is not None:
             bias = self.bias.of_distance(positions_BM - cache.position[:, None])
 
-        def body(layer: DecoderLayer, x: Array, slots: Slots, number: Array) -> tuple[Array, Slots]:
+        def body(
+            layer: DecoderLayer, x: Array, slots: Slots, number: Array | int
+        ) -> tuple[Array, Slots]:
             def update(k: Array, v: Array) -> KeysValues:
                 nonlocal slots
                 slots = slots.filled(number, cache.slot, k, v)
@@ -279,8 +283,9 @@ class Decoder(nnx.Module):
             return x, slots
 
         x = self._embed(tokens_B[:, None], None)
-        x, slots = scan_cached(body, x, self.layers, cache.slots, self.config.num_layers)
-        cache = DecoderCache(
+        stack = (self.layers, cache.layers, cache.slots, self.config.num_layers)
+        x, slots = scan_cached(body, x, *stack)
+        cache = cache._replace(
             slots=slots,
             positions=positions_BM,
             visible=visible_BM,

@@ -24,7 +24,7 @@ scales its input by d_model**-0.5.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
 from flanmix.model.mlp import MLP, MLPS
 from flanmix.model.norm import RMSNorm
 from flanmix.model.positions import RelativeBias, check_buckets
-from flanmix.model.scan import scan_cached, scan_layers
+from flanmix.model.scan import apart, scan_cached, scan_layers
 from flanmix.model.sharding import constrain
 
 START_TOKEN = 0  # what the decoder reads before its first token: T5 uses its padding
@@ -109,6 +109,7 @@ class T5Cache(NamedTuple):
     cross: Slots  # of the encoder's positions
     cross_mask: Bool[Array, "B 1 1 S"]
     filled: Int[Array, ""]  # slots that hold a token
+    layers: Any  # the decoder's, one by one, if they are few
 
     def take(self, rows_B: Int[Array, " B"]) -> "T5Cache":
         """Returns the cache with the tokens of other rows, each of the same prompt."""
@@ -353,6 +354,7 @@ class T5(nnx.Module):
             cross=Slots.of(*keys_values, 0),
             cross_mask=(segments_BS > 0)[:, None, None, :],
             filled=jnp.int32(0),
+            layers=apart(self.decoder, c.num_decoder_layers),
         )
         return self.decode_step(cache, jnp.full(rows, START_TOKEN, jnp.int32))
 
@@ -360,13 +362,15 @@ class T5(nnx.Module):
         self, cache: T5Cache, tokens_B: Int[Array, " B"]
     ) -> tuple[Float[Array, "B V"], T5Cache]:
         """Reads one token a row: logits of the next, and the cache with one more slot filled."""
-        slots_M = jnp.arange(cache.slots.key.shape[-1])
+        slots_M = jnp.arange(cache.slots.number)
         distance = jnp.broadcast_to(slots_M - cache.filled, (tokens_B.shape[0], slots_M.size))
         distance_BM = constrain(distance, "batch", None)
         bias = self.decoder_bias.of_distance(distance_BM)
         mask = (distance_BM <= 0)[:, None, None, :]
 
-        def body(layer: DecoderLayer, x: Array, slots: Slots, number: Array) -> tuple[Array, Slots]:
+        def body(
+            layer: DecoderLayer, x: Array, slots: Slots, number: Array | int
+        ) -> tuple[Array, Slots]:
             def update(k: Array, v: Array) -> KeysValues:
                 nonlocal slots
                 slots = slots.filled(number, cache.filled, k, v)
@@ -377,7 +381,8 @@ class T5(nnx.Module):
             return x, slots
 
         x = self._embed(tokens_B[:, None], None)
-        x, slots = scan_cached(body, x, self.decoder, cache.slots, self.config.num_decoder_layers)
+        stack = (self.decoder, cache.layers, cache.slots, self.config.num_decoder_layers)
+        x, slots = scan_cached(body, x, *stack)
         cache = cache._replace(slots=slots, filled=cache.filled + 1)
         return self.logits(self.decoder_norm(x))[:, 0], cache
 

@@ -1,4 +1,4 @@
-"""Greedy decoding: what a row gives depends on its prompt alone."""
+"""Decoding: what a row gives depends on its prompt alone."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,8 @@ import pytest
 from flanmix.data.packing import pack_row
 from flanmix.data.tokens import Lengths
 from flanmix.errors import UserError
-from flanmix.evaluate.decode import generate, greedy
+from flanmix.evaluate.decode import Decoding, generate
+from flanmix.evaluate.token_loop import advance, start
 from flanmix.model.sharding import make_mesh
 from tests.evaluate.models import (
     ARCHITECTURES,
@@ -23,16 +24,20 @@ from tests.evaluate.models import (
 NEW = 6
 
 
-def decode(model, prompts, batch_size=4, eos_id=EOS, start_id=0):
-    return generate(
+def decoding_of(model, batch_size=4, end_ids=(EOS,), **options):
+    return Decoding(
         model,
-        prompts,
         max_length=16,
-        max_new_tokens=NEW,
+        max_new_tokens=options.pop("max_new_tokens", NEW),
         batch_size=batch_size,
-        eos_id=eos_id,
-        start_id=start_id,
+        end_ids=end_ids,
+        **options,
     )
+
+
+def decode(model, prompts, batch_size=4, end_ids=(EOS,), **options):
+    answers = generate(decoding_of(model, batch_size, end_ids, **options), prompts)
+    return [answer[0].ids for answer in answers]
 
 
 def prompts_of(architecture, seed=0):
@@ -78,10 +83,10 @@ def test_without_a_start_token_a_prompt_is_read_as_it_is(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_each_row_ends_at_its_own_eos(architecture):
     model, prompts = tiny_model(architecture), prompts_of(architecture)
-    free = decode(model, prompts, eos_id=-1)
+    free = decode(model, prompts, end_ids=())
     assert {len(answer) for answer in free} == {NEW}
     eos = int(free[0][2])
-    for answer, whole in zip(decode(model, prompts, eos_id=eos), free, strict=True):
+    for answer, whole in zip(decode(model, prompts, end_ids=(eos,)), free, strict=True):
         kept = whole.tolist()
         assert answer.tolist() == (kept[: kept.index(eos) + 1] if eos in kept else kept)
 
@@ -89,9 +94,10 @@ def test_each_row_ends_at_its_own_eos(architecture):
 def test_three_widths_at_most_and_any_number_of_prompts():
     model = tiny_model("causal")
     prompts = [np.full(n, 5, np.int32) for n in range(1, 17)]
-    before = greedy._cache_size()
+    before = start._cache_size(), advance._cache_size()
     answers = decode(model, prompts)
-    assert greedy._cache_size() <= before + 3
+    assert start._cache_size() <= before[0] + 3
+    assert advance._cache_size() <= before[1] + 3
     assert len(answers) == 16
     assert all(1 <= len(answer) <= NEW for answer in answers)
     assert decode(model, []) == []

@@ -6,7 +6,7 @@ import pytest
 from flanmix.data.packing import pack_row
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import load_vocabulary
-from flanmix.evaluate.decode import generate
+from flanmix.evaluate.decode import Decoding, generate
 from flanmix.evaluate.rank import rank
 from tests.conftest import ROOT
 from tests.evaluate.models import example, random_ids, tiny_model
@@ -25,8 +25,9 @@ def test_packed_rows_ranking_and_generation_begin_alike(architecture, start):
     def measured(start_id):
         row = pack_row(question[:2], lengths, start_id)
         (scores,) = rank(model, [question], lengths=lengths, batch_size=1, start_id=start_id)
-        new = dict(max_length=24, max_new_tokens=4, batch_size=2, eos_id=1, start_id=start_id)
-        return row["decoder_input_tokens"], scores.sums, generate(model, prompts, **new)
+        new = dict(max_length=24, max_new_tokens=4, batch_size=2, end_ids=(1,), start_id=start_id)
+        answers = generate(Decoding(model, **new), prompts)
+        return row["decoder_input_tokens"], scores.sums, [answer[0].ids for answer in answers]
 
     (tokens, sums, answers), (plain_tokens, plain_sums, plain_answers) = measured(BOS), measured(0)
     assert tokens[0] == start

@@ -10,6 +10,7 @@ from flanmix.data.tokens import Lengths, tokenize
 from flanmix.data.vocabulary import ByteVocabulary, load_vocabulary
 from flanmix.errors import UserError
 from flanmix.evaluate import predictor as predictor_module
+from flanmix.evaluate.decode import Generated
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.rank import OptionScores
 from tests.evaluate.models import ARCHITECTURES, tiny_model
@@ -43,9 +44,9 @@ def prompted(pairs, lengths):
     """The prompts that a model would be given to answer, and the answers."""
     seen = []
 
-    def nothing(model, prompts, **_):
+    def nothing(decoding, prompts, **_):
         seen.extend(prompts)
-        return [np.zeros(0, np.int32) for _ in prompts]
+        return [[Generated(np.zeros(0, np.int32))] for _ in prompts]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictor_module, "generate", nothing)
