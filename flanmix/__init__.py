@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flanmix.errors import UserError
     from flanmix.evaluate.evaluator import eval_tasks, evaluate
     from flanmix.evaluate.metrics import metric
+    from flanmix.evaluate.sampling import Sampling
     from flanmix.learn.checkpoint import open_checkpoint
     from flanmix.learn.loss import CrossEntropy, register_loss
     from flanmix.model.api import register_model
@@ -35,6 +36,7 @@ _WHERE = {
     "CrossEntropy": "flanmix.learn.loss",
     "Loader": "flanmix.data.loader",
     "LoaderConfig": "flanmix.data.loader",
+    "Sampling": "flanmix.evaluate.sampling",
     "Store": "flanmix.data.store.store",
     "UserError": "flanmix.errors",
     "eval_tasks": "flanmix.evaluate.evaluator",
@@ -55,6 +57,7 @@ __all__ = [
     "CrossEntropy",
     "Loader",
     "LoaderConfig",
+    "Sampling",
     "Store",
     "UserError",
     "eval_tasks",

@@ -46,6 +46,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
 def _json(parser: _Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document, not text")
 
@@ -144,6 +151,26 @@ def _generate(parser: _Parser) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="of a run")
     parser.add_argument("--prompt", nargs="+", action="extend", default=[], metavar="TEXT")
     parser.add_argument("--input", metavar="FILE", help="one prompt a line, or JSONL; - for stdin")
+    parser.add_argument(
+        "--output", metavar="FILE", help="write JSONL, a line a prompt; run again to resume"
+    )
+    number = {"type": _number, "metavar": "X"}
+    parser.add_argument("--max_new_tokens", type=_positive, metavar="N", help="of each text")
+    parser.add_argument(
+        "--temperature", **number, help="draw tokens; 0, the default: the likeliest"
+    )
+    parser.add_argument("--top_k", type=_count, metavar="K", help="draw among the K likeliest")
+    parser.add_argument("--top_p", **number, help="draw among the fewest with probability X")
+    parser.add_argument("--min_p", **number, help="draw among those X times as likely as the best")
+    parser.add_argument("--repetition_penalty", **number, help="above 1: of tokens read already")
+    parser.add_argument("--beams", type=_positive, metavar="N", help="beam search with N beams")
+    parser.add_argument("--length_penalty", **number, help="of a beam search; 0.6 by default")
+    parser.add_argument("--samples", type=_positive, metavar="N", help="texts of each prompt")
+    parser.add_argument("--seed", type=_count, metavar="S", help="of the draws; 0 by default")
+    parser.add_argument(
+        "--stop", nargs="+", action="extend", metavar="TEXT", help="ends a text, and is cut off"
+    )
+    parser.add_argument("--logprobs", action="store_true", help="log-probability of each text")
     _json(parser)
 
 

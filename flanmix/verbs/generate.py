@@ -7,56 +7,132 @@ r"""`flanmix generate --checkpoint DIR`: text from a checkpoint.
       prompt    What is 2 + 3?
       text      5
     flanmix generate --checkpoint runs/a/checkpoints/400 --input prompts.txt --json
+    flanmix generate --checkpoint runs/a --input prompts.jsonl --output texts.jsonl
+    flanmix generate --checkpoint runs/a --prompt "Once" --temperature 0.8 --samples 3
     cat questions.txt | flanmix generate --checkpoint runs/a
+    flanmix generate --checkpoint runs/a                    # on a terminal: talks
 
-A file, or stdin where nothing else is asked, has one prompt a line. One that ends in `.jsonl`, or
-whose first line is such an object, has one JSON object a line, `{"prompt": "two\nlines"}`, or one
-JSON text: so a prompt may have line breaks.
+A file, or stdin where nothing else is asked, has one prompt a line, or JSONL
+(`flanmix.verbs.prompts`); with `--output` what else a line of JSON has is kept.
 
 A checkpoint knows its configuration: the model, the lengths and the vocabulary are those of its
-training. Decoding is greedy. A prompt that is too long is truncated as in training, with a warning.
+training. Decoding is greedy unless a flag says otherwise; `flanmix.evaluate.sampling` says what the
+flags mean. A prompt that is too long is truncated as in training, with a warning.
 """
 
 import argparse
-import json
-import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from flanmix.console import print_json, printable, warn
+from flanmix.console import print_json, printable, say, warn
 from flanmix.errors import UserError
-from flanmix.train.generation import generate
+from flanmix.evaluate.predictor import Answer
+from flanmix.evaluate.sampling import Sampling
+from flanmix.train.generation import generate, open_writer
+from flanmix.train.generation_file import generate_file
+from flanmix.verbs.conversation import converse
 from flanmix.verbs.old_runs import upgraded_record
-
-_STDIN = "-"
-_HOW = "give --prompt TEXT, or --input FILE or stdin with one prompt a line"
-
-
-class Prompt(NamedTuple):
-    """A prompt, and what it is called in a message."""
-
-    text: str
-    name: str
+from flanmix.verbs.prompts import Prompt, asked, is_terminal
 
 
 def main(args: argparse.Namespace) -> int:
     """Runs the verb: prints every prompt with its text, in order.
 
     Raises:
-        UserError: for no prompt, an unreadable file, or no checkpoint.
+        UserError: for no prompt, an unreadable file, settings that do not go together, or no
+            checkpoint.
     """
-    prompts = _prompts(args)
-    answers = generate(args.checkpoint, [p.text for p in prompts], upgrade=upgraded_record)
-    for prompt, answer in zip(prompts, answers, strict=True):
-        if answer.truncated:
-            warn(f"{prompt.name} is too long and was truncated")
-    both = [(prompt.text, answer.text) for prompt, answer in zip(prompts, answers, strict=True)]
+    sampling = _sampling(args)
+    if args.output is not None and args.json:
+        raise UserError("generate: --output writes JSONL already: leave --json out")
+    if is_terminal() and not (args.prompt or args.input or args.output or args.json):
+        _talk(args, sampling)
+        return 0
+    prompts = asked(args.prompt, args.input)
+    if args.output is not None:
+        _write(args, sampling, prompts)
+        return 0
+    options = dict(scored=args.logprobs, upgrade=upgraded_record)
+    answers = generate(args.checkpoint, [p.text for p in prompts], sampling, **options)
+    both = list(zip(prompts, answers, strict=True))
+    for prompt, answer in both:
+        _warn_if_truncated(prompt, answer)
     if args.json:
-        print_json([{"prompt": prompt, "text": text} for prompt, text in both])
+        print_json([{"prompt": p.text, **_answer(answer, sampling)} for p, answer in both])
     else:
-        pairs = (_part("prompt", prompt) + _part("text", text) for prompt, text in both)
-        print("\n\n".join("\n".join(lines) for lines in pairs))
+        parts = (_part("prompt", p.text) + _texts(answer) for p, answer in both)
+        print("\n\n".join("\n".join(lines) for lines in parts))
     return 0
+
+
+def _sampling(args: argparse.Namespace) -> Sampling:
+    """The settings of the flags that were given.
+
+    Raises:
+        UserError: they are not possible; names the flag.
+    """
+    names = [declared.name for declared in fields(Sampling)]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given |= {"stop": tuple(given.get("stop", ()))}
+    try:
+        return Sampling(**given)
+    except ValueError as error:
+        raise UserError(f"generate: {str(error).replace('Sampling.', '--')}") from error
+
+
+def _write(args: argparse.Namespace, sampling: Sampling, prompts: list[Prompt]) -> None:
+    """Writes the texts into a file."""
+    writer = open_writer(args.checkpoint, sampling, scored=args.logprobs, upgrade=upgraded_record)
+
+    def row_of(number: int, answer: Answer) -> dict[str, Any]:
+        prompt = prompts[number]
+        _warn_if_truncated(prompt, answer)
+        return {**prompt.others, "prompt": prompt.text, **_answer(answer, sampling)}
+
+    path = Path(args.output).expanduser()
+    done = generate_file(writer, [prompt.text for prompt in prompts], path, row_of)
+    there = f", {done} of them already there" if done else ""
+    say(f"{path} has the texts of {len(prompts)} prompts{there}")
+
+
+def _talk(args: argparse.Namespace, sampling: Sampling) -> None:
+    """Talks on the terminal."""
+    if sampling.samples > 1 or sampling.beams > 1:
+        raise UserError("generate: on a terminal there is one text at a time: no samples, no beams")
+    writer = open_writer(args.checkpoint, sampling, rows=1, upgrade=upgraded_record)
+    converse(
+        lambda turns: writer.ids(turns[-1]),
+        writer.stream,
+        keeps_turns=False,
+        longest=writer.predictor.lengths.longest_inputs,
+        stops=sampling.stop,
+    )
+
+
+def _warn_if_truncated(prompt: Prompt, answer: Answer) -> None:
+    if answer.truncated:
+        warn(f"{prompt.name} is too long and was truncated")
+
+
+def _answer(answer: Answer, sampling: Sampling) -> dict[str, Any]:
+    """What JSON says of an answer; log-probabilities and samples where they were asked for."""
+    samples = [_known(text=own.text, logprob=own.logprob) for own in answer.samples]
+    first = samples[0] if samples else {"text": answer.text}
+    return {**first, "samples": samples} if sampling.samples > 1 else first
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _texts(answer: Answer) -> list[str]:
+    """The lines of an answer's texts."""
+    lines = []
+    for own in answer.samples:
+        lines += _part("text", own.text)
+        lines += [] if own.logprob is None else _part("logprob", f"{own.logprob:.4f}")
+    return lines or _part("text", answer.text)
 
 
 def _part(name: str, text: str) -> list[str]:
@@ -64,83 +140,3 @@ def _part(name: str, text: str) -> list[str]:
     first, *rest = printable(text).split("\n")
     lines = [f"  {name:<9} {first}", *(f"  {'':<9} {line}" for line in rest)]
     return [line.rstrip() for line in lines]
-
-
-# ---- prompts -----------------------------------------------------------------------------------
-
-
-def _prompts(args: argparse.Namespace) -> list[Prompt]:
-    """The prompts of the flags in their order, then those of the file or of stdin."""
-    prompts = [Prompt(text, f"prompt {n}") for n, text in enumerate(args.prompt, start=1)]
-    for prompt in prompts:
-        if not prompt.text.strip():
-            raise UserError(f"{prompt.name} is blank")
-    if args.input is not None:
-        prompts += read_prompts(args.input)
-    elif not prompts:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UserError(f"no prompt: {_HOW}")
-        prompts = read_prompts(_STDIN)
-    return prompts
-
-
-def read_prompts(source: str | Path) -> list[Prompt]:
-    """The prompts of a file, one a line; lines that are blank are none.
-
-    Args:
-        source: the file; `-` for stdin.
-
-    Raises:
-        UserError: it can't be read as UTF-8 text, has a line that is no prompt, or none that is.
-    """
-    place = "stdin" if str(source) == _STDIN else str(source)
-    lines = [line.removesuffix("\r") for line in _text(source, place).split("\n")]
-    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not numbered:
-        raise UserError(f"no prompt: {place} has none; {_HOW}")
-    in_json = place.endswith(".jsonl") or _is_object(numbered[0][1])
-    return [
-        Prompt(
-            _from_json(line, f"line {number} of {place}") if in_json else line,
-            f"the prompt of line {number} of {place}",
-        )
-        for number, line in numbered
-    ]
-
-
-def _text(source: str | Path, place: str) -> str:
-    try:
-        if str(source) == _STDIN:
-            data = sys.stdin.buffer.read()
-        else:
-            data = Path(source).expanduser().read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"no prompt: {place} can't be read ({reason}); {_HOW}") from error
-    try:
-        return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"line {line} of {place} is no UTF-8 text (byte {error.start} of the file)"
-        ) from error
-
-
-def _is_object(line: str) -> bool:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(value, dict) and "prompt" in value
-
-
-def _from_json(line: str, place: str) -> str:
-    """The prompt of a line of JSON."""
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{place} is no JSON: {error}") from error
-    text = value.get("prompt") if isinstance(value, dict) else value
-    if not isinstance(text, str) or not text.strip():
-        raise UserError(f'{place} has no prompt: write {{"prompt": "..."}}, with a text')
-    return text

@@ -12,7 +12,7 @@ from flanmix import cli
 from flanmix.errors import UserError
 from flanmix.evaluate.predictor import Answer
 from flanmix.verbs import generate as verb
-from flanmix.verbs.generate import read_prompts
+from flanmix.verbs.prompts import read_prompts
 
 
 def texts(source):
@@ -34,7 +34,7 @@ class Stdin(io.TextIOWrapper):
 def ask(monkeypatch, capsys):
     """Runs the verb with a model that turns a prompt's letters to capitals, cut at nine."""
 
-    def answers(source, prompts, upgrade):
+    def answers(source, prompts, sampling, *, scored, upgrade):
         return [Answer(prompt[:9].upper(), len(prompt) > 9) for prompt in prompts]
 
     monkeypatch.setattr(verb, "generate", answers)
@@ -144,7 +144,7 @@ def test_flags_come_before_the_file_and_stdin_is_then_left_alone(ask, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "settings", "message"),
     [
-        ([], {"terminal": True}, "no prompt: give --prompt TEXT"),
+        (["--json"], {"terminal": True}, "no prompt: give --prompt TEXT"),
         ([], {"stdin": b"\n"}, "no prompt: stdin has none; give --prompt TEXT"),
         (["--input", "-"], {"stdin": b""}, "no prompt: stdin has none"),
         (["--prompt", "a", " "], {}, "prompt 2 is blank"),
