@@ -20,7 +20,7 @@ from flanmix.model.sharding import constrain, spec
 
 
 class RelativeBias(nnx.Module):
-    """One table [E, H] for all layers of a stack."""
+    """A table [E, H] for all layers of a stack, or one for each of them, [L, E, H]."""
 
     def __init__(
         self,
@@ -32,10 +32,12 @@ class RelativeBias(nnx.Module):
         max_distance: int,
         bidirectional: bool,
         compute: Compute,
+        num_layers: int | None = None,
     ) -> None:
-        shape = (num_buckets, num_heads)
-        table = normal(rng, shape, std, None, None, dtype=compute.parameters)
-        self.table = parameter(table, stacked=False, decays=False)
+        layers = () if num_layers is None else (num_layers,)
+        shape = (*layers, num_buckets, num_heads)
+        table = normal(rng, shape, std, *(None,) * len(shape), dtype=compute.parameters)
+        self.table = parameter(table, stacked=num_layers is not None, decays=False)
         self.max_distance = max_distance
         self.bidirectional = bidirectional
 

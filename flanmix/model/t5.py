@@ -14,15 +14,15 @@ decoder read one of the encoder, `decoder_source_ids` [B, T] names it. Version 1
 tied_head=True`.
 
 What differs from most transformers: no scale in the attention (the initialiser of the queries holds
-it), one table of position biases for all layers of a stack, looked up once outside the scan, and
-none in the cross-attention; no biases anywhere; dropout after the last norm too. The tied head
-scales its input by d_model**-0.5.
+it), one table of position biases for all layers of a stack, looked up once outside the scan (umT5
+has one a layer: `bias_per_layer`), and none in the cross-attention; no biases anywhere; dropout
+after the last norm too. The tied head scales its input by d_model**-0.5. The layers are in
+`flanmix.model.t5_layers`.
 """
 
 # B batch, S encoder length, T decoder length, D model width, H heads, K width of a head, V
 # vocabulary, L layers, M slots of the decoder's cache.
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,16 +33,23 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from flanmix.fields import by_macro, check_choice, check_interval, check_range, check_types
 from flanmix.model.api import DEFAULT_COMPUTE, Architecture, Batch, Compute, register_model
-from flanmix.model.attention import attend, causal, projections, same_segment
+from flanmix.model.attention import causal, same_segment
 from flanmix.model.cache import Slots
 from flanmix.model.dropout import Site, dropout, fold
 from flanmix.model.embedding import Embedding
-from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
-from flanmix.model.mlp import MLP, MLPS
+from flanmix.model.linear import Dim, Linear
+from flanmix.model.mlp import MLPS
 from flanmix.model.norm import RMSNorm
 from flanmix.model.positions import RelativeBias, check_buckets
 from flanmix.model.scan import apart, scan_cached, scan_layers
 from flanmix.model.sharding import constrain
+from flanmix.model.t5_layers import (
+    Attention,
+    DecoderLayer,
+    EncoderLayer,
+    KeysValues,
+    layer_bias,
+)
 
 START_TOKEN = 0  # what the decoder reads before its first token: T5 uses its padding
 
@@ -69,6 +76,7 @@ class T5Config:
         dropout_rate: in every layer, after the embedding and after the last norms.
         num_buckets: distances that the position bias tells apart.
         max_distance: distance from which on it tells no more apart.
+        bias_per_layer: whether every layer has a position bias of its own, as in umT5.
         norm_epsilon: added to the mean square.
     """
 
@@ -84,6 +92,7 @@ class T5Config:
     dropout_rate: float = by_macro("DROPOUT", default=0.1)
     num_buckets: int = 32
     max_distance: int = 128
+    bias_per_layer: bool = False
     norm_epsilon: float = 1e-6
 
     architecture: ClassVar[Architecture] = "encoder_decoder"
@@ -116,130 +125,6 @@ class T5Cache(NamedTuple):
         return self._replace(slots=self.slots.take(rows_B))
 
 
-KeysValues = tuple[Float[Array, "B _ H K"], Float[Array, "B _ H K"]]
-
-
-class Attention(nnx.Module):
-    """An attention with its four projections, stacked over layers."""
-
-    def __init__(
-        self, config: T5Config, compute: Compute, num_layers: int, rng: Key[Array, ""]
-    ) -> None:
-        c = self.config = config
-        self.compute = compute
-        self.query, self.key, self.value, self.out = projections(
-            jax.random.split(rng, 4),
-            c.d_model,
-            c.num_heads,
-            c.num_heads,
-            c.head_dim,
-            query_std=c.d_model**-0.5 * c.head_dim**-0.5,
-            num_layers=num_layers,
-            compute=compute,
-        )
-
-    def keys_values(self, x_BSD: Float[Array, "B S D"]) -> KeysValues:
-        """Returns the keys and the values of positions."""
-        heads = self.config.num_heads
-        return split_heads(self.key(x_BSD), heads), split_heads(self.value(x_BSD), heads)
-
-    def __call__(
-        self,
-        x_BTD: Float[Array, "B T D"],
-        keys_values: KeysValues,
-        mask: Bool[Array, "B 1 #T _"],
-        bias: Float[Array, "#B H #T _"] | None,
-        rng: Key[Array, ""] | None,
-    ) -> Float[Array, "B T D"]:
-        """Attends from the positions of x to keys and values."""
-        c = self.config
-        q_BTHK = split_heads(self.query(x_BTD), c.num_heads)
-        options = dict(compute=self.compute, dropout_rng=rng, dropout_rate=c.dropout_rate)
-        return self.out(merge_heads(attend(q_BTHK, *keys_values, mask, bias, **options)))
-
-
-class EncoderLayer(nnx.Module):
-    """Self-attention and MLP, each behind its norm, stacked over layers."""
-
-    def __init__(self, config: T5Config, compute: Compute, rng: Key[Array, ""]) -> None:
-        c, num_layers = config, config.num_encoder_layers
-        rng_attention, rng_mlp = jax.random.split(rng)
-        norm = dict(compute=compute, num_layers=num_layers)
-        self.attention_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
-        self.attention = Attention(c, compute, num_layers, rng_attention)
-        self.mlp_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
-        self.mlp = _mlp(c, compute, num_layers, rng_mlp)
-        self.dropout_rate = c.dropout_rate
-
-    def __call__(
-        self,
-        x_BSD: Float[Array, "B S D"],
-        mask: Bool[Array, "B 1 S S"],
-        bias: Float[Array, "1 H S S"],
-        rng: Key[Array, ""] | None,
-    ) -> Float[Array, "B S D"]:
-        """Applies one layer."""
-        y = self.attention_norm(x_BSD)
-        y = self.attention(y, self.attention.keys_values(y), mask, bias, rng)
-        x_BSD += dropout(y, rng, self.dropout_rate, Site.ATTENTION)
-        y = self.mlp(self.mlp_norm(x_BSD), rng)
-        return x_BSD + dropout(y, rng, self.dropout_rate, Site.MLP)
-
-
-class DecoderLayer(nnx.Module):
-    """Self-attention, cross-attention and MLP, each behind its norm, stacked over layers."""
-
-    def __init__(self, config: T5Config, compute: Compute, rng: Key[Array, ""]) -> None:
-        c, num_layers = config, config.num_decoder_layers
-        rng_attention, rng_cross, rng_mlp = jax.random.split(rng, 3)
-        norm = dict(compute=compute, num_layers=num_layers)
-        self.attention_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
-        self.attention = Attention(c, compute, num_layers, rng_attention)
-        self.cross_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
-        self.cross_attention = Attention(c, compute, num_layers, rng_cross)
-        self.mlp_norm = RMSNorm(c.d_model, c.norm_epsilon, **norm)
-        self.mlp = _mlp(c, compute, num_layers, rng_mlp)
-        self.dropout_rate = c.dropout_rate
-
-    def __call__(
-        self,
-        x_BTD: Float[Array, "B T D"],
-        cross: KeysValues,
-        cache: Callable[[Array, Array], KeysValues] | None,
-        mask: Bool[Array, "B 1 #T _"],
-        bias: Float[Array, "#B H #T _"],
-        cross_mask: Bool[Array, "B 1 #T S"],
-        rng: Key[Array, ""] | None,
-    ) -> tuple[Float[Array, "B T D"], KeysValues]:
-        """Applies one layer; returns its output and the keys and values of x.
-
-        Args:
-            x_BTD: the stream of activations.
-            cross: keys and values of the encoder's output, this layer's.
-            cache: `update(k, v) -> (keys, values)` to attend to, or None for those of x alone.
-            mask: True where a position sees a key.
-            bias: of the positions.
-            cross_mask: True where a position sees one of the encoder.
-            rng: randomness of the dropout, or None.
-        """
-        y = self.attention_norm(x_BTD)
-        k, v = self.attention.keys_values(y)
-        keys_values = (k, v) if cache is None else cache(k, v)
-        y = self.attention(y, keys_values, mask, bias, rng)
-        x_BTD += dropout(y, rng, self.dropout_rate, Site.ATTENTION)
-        y = self.cross_norm(x_BTD)
-        y = self.cross_attention(y, cross, cross_mask, None, fold(rng, Site.CROSS))
-        x_BTD += dropout(y, rng, self.dropout_rate, Site.CROSS_ATTENTION)
-        y = self.mlp(self.mlp_norm(x_BTD), rng)
-        return x_BTD + dropout(y, rng, self.dropout_rate, Site.MLP), (k, v)
-
-
-def _mlp(config: T5Config, compute: Compute, num_layers: int, rng: Key[Array, ""]) -> MLP:
-    c = config
-    options = dict(dropout_rate=c.dropout_rate, compute=compute)
-    return MLP(rng, num_layers, c.d_model, c.d_ff, c.mlp, **options)
-
-
 class T5(nnx.Module):
     """The model; build it with `T5Config.init`."""
 
@@ -249,19 +134,24 @@ class T5(nnx.Module):
         rngs = jax.random.split(rng, 6)
         width = c.d_model
         self.embedding = Embedding(rngs[0], c.vocab_size, width, std=1.0, compute=compute)
-        self.encoder_bias = self._bias(rngs[1], bidirectional=True)
-        self.encoder = EncoderLayer(c, compute, rngs[2])
+        shared, own = self._bias(rngs[1], c.num_encoder_layers, bidirectional=True)
+        self.encoder_bias = shared
+        self.encoder = EncoderLayer(c, compute, c.num_encoder_layers, rngs[2], own)
         self.encoder_norm = RMSNorm(width, c.norm_epsilon, compute=compute)
-        self.decoder_bias = self._bias(rngs[3], bidirectional=False)
-        self.decoder = DecoderLayer(c, compute, rngs[4])
+        shared, own = self._bias(rngs[3], c.num_decoder_layers, bidirectional=False)
+        self.decoder_bias = shared
+        self.decoder = DecoderLayer(c, compute, c.num_decoder_layers, rngs[4], own)
         self.decoder_norm = RMSNorm(width, c.norm_epsilon, compute=compute)
         sides = Dim(width, "embed"), Dim(c.vocab_size, "vocab")
         head = None if c.tied_head else Linear(rngs[5], *sides, std=width**-0.5, compute=compute)
         self.head = head
 
-    def _bias(self, rng: Key[Array, ""], *, bidirectional: bool) -> RelativeBias:
+    def _bias(
+        self, rng: Key[Array, ""], num_layers: int, *, bidirectional: bool
+    ) -> tuple[RelativeBias | None, RelativeBias | None]:
+        """Returns the bias of a stack and those of its layers, one of which is None."""
         c = self.config
-        return RelativeBias(
+        bias = RelativeBias(
             rng,
             c.num_buckets,
             c.num_heads,
@@ -269,7 +159,9 @@ class T5(nnx.Module):
             max_distance=c.max_distance,
             bidirectional=bidirectional,
             compute=self.compute,
+            num_layers=num_layers if c.bias_per_layer else None,
         )
+        return (None, bias) if c.bias_per_layer else (bias, None)
 
     def __call__(
         self, batch: Batch, *, dropout_rng: Key[Array, ""] | None = None
@@ -297,10 +189,10 @@ class T5(nnx.Module):
         """Returns the encoder's output."""
         segments_BS = constrain(batch["encoder_segment_ids"], "batch", None)
         mask = same_segment(segments_BS, segments_BS)
-        bias = self.encoder_bias(mask.shape[-1])
+        bias = layer_bias(self.encoder_bias, lambda table: table(mask.shape[-1]))
 
         def body(layer: EncoderLayer, x: Array, rng: Array | None) -> tuple[Array, None]:
-            return layer(x, mask, bias, rng), None
+            return layer(x, mask, bias(layer), rng), None
 
         x = self._embed(batch["encoder_input_tokens"], dropout_rng)
         options = dict(dropout_rng=dropout_rng, remat=self.compute.remat)
@@ -321,11 +213,11 @@ class T5(nnx.Module):
         mask = same_segment(segments_BT, segments_BT) & causal(length)
         source_BT = batch.get("decoder_source_ids", batch["decoder_segment_ids"])
         cross_mask = same_segment(constrain(source_BT, "batch", None), segments_BS)
-        bias = self.decoder_bias(length)
+        bias = layer_bias(self.decoder_bias, lambda table: table(length))
 
         def body(layer: DecoderLayer, x: Array, rng: Array | None) -> tuple[Array, None]:
             cross = layer.cross_attention.keys_values(encoded_BSD)
-            return layer(x, cross, None, mask, bias, cross_mask, rng)[0], None
+            return layer(x, cross, None, mask, bias(layer), cross_mask, rng)[0], None
 
         x = self._embed(batch["decoder_input_tokens"], dropout_rng)
         options = dict(dropout_rng=dropout_rng, remat=self.compute.remat)
@@ -365,7 +257,7 @@ class T5(nnx.Module):
         slots_M = jnp.arange(cache.slots.number)
         distance = jnp.broadcast_to(slots_M - cache.filled, (tokens_B.shape[0], slots_M.size))
         distance_BM = constrain(distance, "batch", None)
-        bias = self.decoder_bias.of_distance(distance_BM)
+        bias = layer_bias(self.decoder_bias, lambda table: table.of_distance(distance_BM))
         mask = (distance_BM <= 0)[:, None, None, :]
 
         def body(
@@ -377,7 +269,7 @@ class T5(nnx.Module):
                 return slots.of_layer(number)
 
             cross = cache.cross.of_layer(number)
-            x, _ = layer(x, cross, update, mask, bias, cache.cross_mask, None)
+            x, _ = layer(x, cross, update, mask, bias(layer), cache.cross_mask, None)
             return x, slots
 
         x = self._embed(tokens_B[:, None], None)

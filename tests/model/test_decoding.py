@@ -27,7 +27,7 @@ def run(model, batch, tokens_BT):
     return np.stack(collected, axis=1)
 
 
-@pytest.mark.parametrize("kind", [{}, {"mlp": "relu", "tied_head": True}])
+@pytest.mark.parametrize("kind", [{}, {"mlp": "relu", "tied_head": True}, {"bias_per_layer": True}])
 def test_t5_decodes_what_it_was_taught(kind):
     model = model_of(t5_config(**kind))
     batch = t5_batch([[(7, 7)], [(3, 7)], [(9, 7)]])
