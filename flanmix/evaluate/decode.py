@@ -24,7 +24,7 @@ from flanmix.errors import UserError
 from flanmix.evaluate.batches import check_ids, fixed_batches, to_devices
 from flanmix.evaluate.beam import beam_search
 from flanmix.evaluate.sampling import GREEDY, Sampling, row_seeds
-from flanmix.evaluate.token_loop import PAD, advance, start
+from flanmix.evaluate.token_loop import advance, start
 from flanmix.model.api import LanguageModel
 from flanmix.model.sharding import RULES
 
