@@ -11,6 +11,7 @@ from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import ByteVocabulary
 from flanmix.errors import UserError
 from flanmix.evaluate import predictor as predictor_module
+from flanmix.evaluate.decode import Generated
 from flanmix.evaluate.evaluator import EvalTask, eval_tasks, evaluate
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.rank import OptionScores
@@ -212,8 +213,11 @@ def test_inputs_that_are_cut_are_counted(store, monkeypatch, architecture):
     def first(model, questions, **settings):
         return [OptionScores(-np.arange(len(q)), np.ones(len(q))) for q in questions]
 
+    def written(decoding, prompts, **settings):
+        return [[Generated(prompt)] for prompt in prompts]
+
     monkeypatch.setattr(predictor_module, "rank", first)
-    monkeypatch.setattr(predictor_module, "generate", lambda model, prompts, **_: prompts)
+    monkeypatch.setattr(predictor_module, "generate", written)
     tasks = eval_tasks({"two": mixture("two", ["fixed", "several"])}, 1)
     for length, trimmed in ((16, 100.0), (256, 0.0)):
         predictor = ModelPredictor(None, ByteVocabulary(), Lengths(length, 24, architecture))
