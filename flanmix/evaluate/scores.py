@@ -126,6 +126,7 @@ class Scores:
         samples: some questions with their answers.
         evaluation: what a training evaluates, as it describes that; its scores are comparable where
             it is the same. Empty for scores that were asked for besides.
+        texts: of plain texts, by name, what `text_score.TextScore` says of them.
     """
 
     step: int
@@ -134,6 +135,7 @@ class Scores:
     missing: Sequence[str] = ()
     samples: Sequence[Sample] = ()
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, Figures] = field(default_factory=dict)
 
     def clusters(self) -> dict[str, float]:
         """Mean of the primary figures of each cluster's tasks."""
@@ -195,6 +197,7 @@ class Scores:
             "details": {name: _details(task) for name, task in self.tasks.items()},
             "samples": [asdict(sample) for sample in self.samples],
             **known,
+            **({"texts": {name: dict(f) for name, f in self.texts.items()}} if self.texts else {}),
         }
 
 
@@ -293,7 +296,10 @@ def merged(before: Mapping[str, Any], scores: Scores) -> dict[str, Any]:
     ]
     samples.sort(key=lambda sample: sample["task"])
     evaluation = scores.evaluation or before.get("evaluation", {})
-    document = Scores(scores.step, tasks, missing=missing, evaluation=evaluation).to_json()
+    texts = {**before.get("texts", {}), **scores.texts}
+    document = Scores(
+        scores.step, tasks, missing=missing, evaluation=evaluation, texts=texts
+    ).to_json()
     return document | {"groups": groups, "samples": samples}
 
 

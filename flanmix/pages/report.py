@@ -165,9 +165,18 @@ def _headline(run: RunSummary) -> Iterator[Headline]:
         yield Headline("training loss", f"{end:.3f}", f"from {begin:.3f}")
     if run.last is not None:
         yield from _headline_scores(run.first, run.last)
+        yield from _headline_texts(run.first, run.last)
     if log is not None and log.examples:
         inputs, targets = (100 * cut / log.examples for cut in (log.inputs_cut, log.targets_cut))
         yield Headline("inputs truncated", f"{inputs:.1f}%", f"targets {targets:.1f}%")
+
+
+def _headline_texts(first: Mapping[str, Any] | None, last: Mapping[str, Any]) -> Iterator[Headline]:
+    """Bits per byte of plain texts: what was forgotten of language."""
+    for name, text in last.get("texts", {}).items():
+        before = first.get("texts", {}).get(name) if first else None
+        note = f"{earlier(first)} {before['bits_per_byte']:.3f}" if before else ""
+        yield Headline(f"bits per byte, {name}", f"{text['bits_per_byte']:.3f}", note)
 
 
 def _headline_scores(

@@ -196,6 +196,9 @@ def scores_text(scores: Scores) -> str:
     parts.append(table(["cluster", "mean"], [[*item] for item in scores.clusters().items()]))
     groups = [[name, *_group(scores.group(name))] for name in scores.groups]
     parts.append(table(["group", "accuracy", "majority", "mean"], groups))
+    if scores.texts:
+        texts = [[name, *text.values()] for name, text in scores.texts.items()]
+        parts.append(table(["text", *next(iter(scores.texts.values()))], texts))
     if (mean := scores.mean()) is not None:
         scored = sum(bool(task.primary and task.templates) for task in scores.tasks.values())
         parts.append(f"step {scores.step}, mean over {scored} tasks: {mean:.2f}")

@@ -12,11 +12,12 @@ what they list: groups, tasks, templates, and how many records.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from flanmix.data.store.store import Store
 from flanmix.evaluate.evaluator import EvalTask
-from flanmix.train.settings import Run
+from flanmix.train.settings import Evaluation, Run
 
 
 def described(run: Run, tasks: Sequence[EvalTask], store: Store) -> dict[str, Any]:
@@ -38,7 +39,17 @@ def described(run: Run, tasks: Sequence[EvalTask], store: Store) -> dict[str, An
         "examples": evaluation.examples,
         "selection": evaluation.selection,
         "lengths": [run.data.inputs_length, run.data.targets_length],
+        **({"texts": _texts(evaluation)} if evaluation.texts else {}),
         "records": hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16],
+    }
+
+
+def _texts(evaluation: Evaluation) -> dict[str, list]:
+    """Each text's file, its size, and how much of it is read."""
+    paths = {name: Path(path).expanduser() for name, path in (evaluation.texts or {}).items()}
+    return {
+        name: [str(path), path.stat().st_size if path.exists() else 0, evaluation.text_bytes]
+        for name, path in paths.items()
     }
 
 

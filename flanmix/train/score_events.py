@@ -42,6 +42,8 @@ def _points(document: dict[str, Any]) -> Iterator[tuple[str, float]]:
         **{f"cluster/{name}": value for name, value in document["clusters"].items()},
         **{f"task/{name}": value for name, value in tasks.items()},
     }
+    for name, text in document.get("texts", {}).items():
+        yield f"bits_per_byte/{name}", text["bits_per_byte"]
     for name, value in figures.items():
         if value is not None:
             yield f"score/{name}", value

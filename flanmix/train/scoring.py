@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from tqdm import tqdm
 
 from flanmix.console import bar, say, warn
 from flanmix.data.store.store import Store
@@ -31,6 +32,7 @@ from flanmix.evaluate.scores import (
     scored_steps,
     write_scores,
 )
+from flanmix.evaluate.text_score import number_of_rows, read_texts, score_text
 from flanmix.model.api import LanguageModel
 from flanmix.registry.catalogue import default_catalogue
 from flanmix.registry.hints import prepare_hint
@@ -72,7 +74,8 @@ class EvalRunner:
         every = self._run.evaluation.every
         last = self._run.train.steps if self._run.train else 0
         wanted = step == last or (every > 0 and step % every == 0 and step > 0)
-        return bool(self._tasks) and wanted and not self.done(step)
+        scored = bool(self._tasks or self._run.evaluation.texts)
+        return scored and wanted and not self.done(step)
 
     def done(self, step: int) -> bool:
         """Whether this step's scores are there, and are of what the run evaluates now."""
@@ -175,7 +178,7 @@ def score_model(
             shown.update(answered)
             check()
 
-        return evaluate(
+        scores = evaluate(
             predictor,
             tasks,
             store,
@@ -184,6 +187,27 @@ def score_model(
             allow_missing=run.data.allow_missing,
             progress=progress,
         )
+    return replace(scores, texts=_score_texts(run, predictor, check))
+
+
+def _score_texts(
+    run: Run, predictor: ModelPredictor, check: Callable[[], None]
+) -> dict[str, dict[str, float]]:
+    """Scores the plain texts of a run's evaluation, with a progress bar for each."""
+    found = {}
+    for name, path in (run.evaluation.texts or {}).items():
+        texts = read_texts(Path(path).expanduser(), run.evaluation.text_bytes)
+        rows = number_of_rows(predictor.vocabulary, predictor.lengths, texts)
+        with bar(rows, "row", leave=False) as shown:
+            shown.set_description(f"evaluating text {name}", refresh=False)
+
+            def report(count: int, shown: tqdm = shown) -> None:
+                shown.update(count)
+                check()
+
+            parts = (predictor.model, predictor.vocabulary, predictor.lengths)
+            found[name] = score_text(*parts, texts, predictor.batch_size, report).to_json()
+    return found
 
 
 # ---- what the model did not see ----------------------------------------------------------------

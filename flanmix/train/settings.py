@@ -202,6 +202,9 @@ class Evaluation:
         selection: at most so many validation records choose a task's best template; 0: none do.
         before: whether the model is also scored as it was before the first step.
         batch_size: rows of a batch; None for the training's.
+        texts: name -> file of plain text (JSONL with a field `text`, or one document), whose bits
+            per byte are scored: what a model forgets of language; for decoder-only models.
+        text_bytes: at most so many bytes of each, from its beginning.
     """
 
     groups: Mapping[str, str] | None = None
@@ -210,10 +213,12 @@ class Evaluation:
     selection: int = 0
     before: bool = False
     batch_size: int | None = by_macro("EVAL_BATCH_SIZE", default=None)
+    texts: Mapping[str, str] | None = None
+    text_bytes: int = 200_000
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_range(self, 1, "examples", "batch_size")
+        check_range(self, 1, "examples", "batch_size", "text_bytes")
         check_range(self, 0, "selection", "every")
 
 
