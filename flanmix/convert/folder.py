@@ -76,8 +76,8 @@ def open_pretrained(source: str | Path) -> Pretrained:
     document = read_document(folder / CONFIG)
     if document is None:
         raise UserError(f"{folder} has no {CONFIG}: name a Hugging Face folder")
-    if "quantization_config" in document:
-        kind = document["quantization_config"].get("quant_method", "unknown")
+    if quantized := document.get("quantization_config"):
+        kind = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
         raise UserError(
             f"{folder / CONFIG}: quantization_config ({kind}): quantized weights are not read; "
             "name a folder whose weights are float32, float16 or bfloat16"
@@ -95,12 +95,14 @@ def pretrained_of(
     Raises:
         UserError: the model can't be made here.
     """
-    family = family_of(foreign["config"])
     try:
+        family = family_of(foreign["config"])
         config = family.config(foreign["config"])
-    except (KeyError, TypeError, ValueError) as error:
+    # Whatever a family stumbles on where a field is not what it takes it for.
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{source.place}, {CONFIG}: {what}") from None
+        said = what if what.startswith(CONFIG) else f"{CONFIG}: {what}"
+        raise UserError(f"{source.place}, {said}") from None
     return Pretrained(source, family, config, foreign, folder)
 
 
@@ -114,7 +116,7 @@ def read_document(path: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} can't be read as JSON: {error}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} is no JSON object")

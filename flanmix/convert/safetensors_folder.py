@@ -24,6 +24,8 @@ INDEX = "model.safetensors.index.json"
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _DTYPES = {"F32": 4, "F16": 2, "BF16": 2}
 _HEADER = struct.Struct("<Q")
+# What JSON that is not what it is taken for makes of reading it.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class SafetensorsFolder:
@@ -87,7 +89,7 @@ def _listed(folder: Path) -> dict[str, Path]:
     try:
         files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         named = {str(name): PurePosixPath(file) for name, file in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*_NONSENSE, OSError) as error:
         raise UserError(f"{index} is no index of tensors: {error}") from None
     for name, file in named.items():
         if len(file.parts) != 1 or file.is_absolute() or file.name in ("", "..", "."):
@@ -108,8 +110,8 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
             header = json.loads(opened.read(length))
         header.pop("__metadata__", None)
         found = {name: _checked(name, entry) for name, entry in header.items()}
-        ends = [int(entry["data_offsets"][1]) for entry in header.values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        ends = [entry["data_offsets"][1] for entry in header.values()]
+    except (*_NONSENSE, OSError, struct.error) as error:
         raise UserError(f"{file} is damaged or no safetensors file: {error}") from None
     if (wanted := _HEADER.size + length + max(ends, default=0)) != size:
         raise UserError(f"{file} is damaged: it has {size} bytes, and its header says {wanted}")
@@ -117,8 +119,10 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _checked(name: str, entry: Mapping[str, Any]) -> tuple[int, ...]:
-    shape = tuple(int(side) for side in entry["shape"])
+    shape = tuple(entry["shape"])
     begin, end = entry["data_offsets"]
+    if not all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end)):
+        raise ValueError(f"tensor '{name}' has shape {shape} at bytes {begin} to {end}")
     if entry["dtype"] not in _DTYPES:
         raise ValueError(
             f"tensor '{name}' is of type {entry['dtype']}: only {', '.join(_DTYPES)} are read"

@@ -57,6 +57,8 @@ def write_folder(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already: name a new folder")
+    from safetensors import SafetensorError
+
     family = family_for(config, foreign)
     document = {**foreign.get("config", {}), **family.foreign_config(config)}
     document["dtype" if "dtype" in document else "torch_dtype"] = dtype
@@ -74,8 +76,9 @@ def write_folder(
         if folder.exists():
             folder.rmdir()
         written.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder} can't be written ({error.strerror or error})") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{folder} can't be written ({reason})") from error
     finally:
         shutil.rmtree(written, ignore_errors=True)
 
