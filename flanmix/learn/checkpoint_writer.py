@@ -5,6 +5,7 @@
       100/optimizer/   the optimizer's state
       100/run/         JSON: step, data position, run record (configuration, model, tasks);
                        shape, type and checksum of every array
+      100/tokenizer/   the files of the tokenizer, so that nothing but the checkpoint is needed
 
     with CheckpointWriter(directory, keep_last=3, keep_best=1, score_of=scores.get) as writer:
         writer.save(state, step=100, position=position, run={...})
@@ -28,6 +29,7 @@ import jax
 import numpy as np
 
 from flanmix.errors import UserError
+from flanmix.learn.checkpoint_files import Files, files_args
 from flanmix.learn.integrity import (
     FORMAT,
     TOKENIZER,
@@ -53,6 +55,7 @@ class CheckpointWriter:
         keep_last: int = 3,
         keep_best: int = 0,
         score_of: Callable[[int], float | None] = lambda step: None,
+        tokenizer: Files | None = None,
     ) -> None:
         """Names the folder, and what stays in it.
 
@@ -61,10 +64,12 @@ class CheckpointWriter:
             keep_last: newest checkpoints that stay.
             keep_best: checkpoints with the best scores that stay as well.
             score_of: the score of a step, as far as it is known; None if it is not.
+            tokenizer: the files of the run's tokenizer, which every checkpoint carries.
         """
         self.directory = Path(directory).absolute()
         self._keep_last = keep_last
         self._best = _Best(keep_best, score_of)
+        self._tokenizer = tokenizer
         self._manager = None
         self._saving: int | None = None
 
@@ -102,6 +107,7 @@ class CheckpointWriter:
                     params=ocp.args.StandardSave(params),
                     optimizer=ocp.args.StandardSave(state.opt_state),
                     run=ocp.args.JsonSave(body),
+                    **_carried(self._tokenizer),
                 ),
                 force=True,
             )
@@ -134,7 +140,7 @@ class CheckpointWriter:
             ocp = orbax()
             self._manager = ocp.CheckpointManager(
                 self.directory,
-                item_names=("params", "optimizer", "run"),
+                item_names=("params", "optimizer", "run", TOKENIZER),
                 options=ocp.CheckpointManagerOptions(
                     preservation_policy=managers.AnyPreservationPolicy(
                         [managers.LatestN(self._keep_last), self._best]
@@ -179,7 +185,7 @@ def save_params(
     folder: Path,
     params: PyTree,
     run: Mapping[str, Any],
-    tokenizer: Mapping[str, bytes | Path] | None = None,
+    tokenizer: Files | None = None,
 ) -> None:
     """Writes a checkpoint of parameters alone, for weights that come from elsewhere.
 
@@ -197,14 +203,13 @@ def save_params(
     ocp = orbax()
     folder = Path(folder).absolute()
     body = _document(0, None, run, {"params": params})
-    args = ocp.args.Composite(params=ocp.args.StandardSave(params), run=ocp.args.JsonSave(body))
+    parts = dict(params=ocp.args.StandardSave(params), run=ocp.args.JsonSave(body))
+    args = ocp.args.Composite(**parts, **_carried(tokenizer))
     written = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(written, ignore_errors=True)
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
             writer.save(written, args=args)
-        if tokenizer and jax.process_index() == 0:
-            write_tokenizer(written, tokenizer)
         if folder.exists():
             folder.rmdir()
         os.replace(written, folder)
@@ -213,13 +218,9 @@ def save_params(
         raise UserError(f"checkpoint {folder} can't be written ({reason_of(error)})") from error
 
 
-def write_tokenizer(checkpoint: Path, files: Mapping[str, bytes | Path]) -> None:
-    """Writes the files of a tokenizer into a checkpoint's folder."""
-    folder = checkpoint / TOKENIZER
-    folder.mkdir(exist_ok=True)
-    for name, content in files.items():
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        (folder / name).write_bytes(data)
+def _carried(tokenizer: Files | None) -> dict[str, Any]:
+    """Orbax's arguments of the tokenizer, if there is one."""
+    return {TOKENIZER: files_args(tokenizer)} if tokenizer else {}
 
 
 def _document(

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from flanmix.console import say
+from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
 from flanmix.evaluate.evaluator import with_seen
 from flanmix.learn.checkpoint import open_checkpoint, set_aside
@@ -90,7 +91,7 @@ def train(run: Run, text: str) -> End:
             checkpoint_every=run.checkpoints.every,
             learner=learner,
             data=data,
-            writer=stack.enter_context(_writer(run, evals)),
+            writer=stack.enter_context(_writer(run, evals, data.vocabulary)),
             evals=evals,
             before=(lambda: first_model(run, learner)) if run.evaluation.before else None,
             preemption=preemption,
@@ -100,12 +101,13 @@ def train(run: Run, text: str) -> End:
             return train_loop(context, start.state, start.step, events)
 
 
-def _writer(run: Run, evals: EvalRunner) -> CheckpointWriter:
+def _writer(run: Run, evals: EvalRunner, vocabulary: Vocabulary) -> CheckpointWriter:
     return CheckpointWriter(
         run.folder / CHECKPOINTS,
         keep_last=run.checkpoints.keep_last,
         keep_best=run.checkpoints.keep_best,
         score_of=evals.mean,
+        tokenizer=vocabulary.files(),
     )
 
 

@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+import flanmix.convert.families  # noqa: F401  # registers them
 from flanmix.convert.family import Family, family_of
 from flanmix.model.api import ModelConfig
 from flanmix.model.decoder import DecoderConfig
