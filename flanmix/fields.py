@@ -162,6 +162,8 @@ def _fits(value: Any, wanted: Any) -> bool:
         if isinstance(value, bool):  # an int to Python, and hardly what anybody means by STEPS
             return False
         return isinstance(value, int) or (isinstance(value, kind) and math.isfinite(value))
+    if kind is Sequence and isinstance(value, str):  # one name, where a list of them is meant
+        return False
     return isinstance(value, kind) and _holds(value, inside)
 
 

@@ -119,8 +119,8 @@ def with_seen(
     Args:
         tasks: the tasks.
         trained: as in `eval_tasks`.
-        elsewhere: tasks and clusters that others have trained it on; None if that is unknown, so
-            that of no task can be said that it is new to the model.
+        elsewhere: tasks and clusters that others have trained it on; None if that is unknown: then
+            nothing is known of any task that is not in `trained`.
     """
     return [replace(task, seen=_seen(task.spec, trained, elsewhere)) for task in tasks]
 
@@ -132,9 +132,9 @@ def _seen(
         return "unknown"
     if spec.name in trained or spec.name in (elsewhere or ()):
         return "task"
-    if spec.cluster in trained.values() or spec.cluster in (elsewhere or ()):
-        return "cluster"
-    return "unknown" if elsewhere is None else "neither"
+    if elsewhere is None:
+        return "unknown"
+    return "cluster" if spec.cluster in (*trained.values(), *elsewhere) else "neither"
 
 
 def evaluate(

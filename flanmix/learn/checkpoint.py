@@ -154,6 +154,12 @@ def newest_record(source: Path) -> Run:
     return {}
 
 
+def newest_tokenizer(source: Path) -> Path | None:
+    """Returns the tokenizer's folder of a source's newest checkpoint that carries one."""
+    folders = (folder / TOKENIZER for folder in _checkpoints_in(source))
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
 def set_aside(folders: Sequence[Path]) -> None:
     """Renames damaged checkpoints to `damaged-STEP`, so that their steps can be saved again."""
     if jax.process_index() == 0:

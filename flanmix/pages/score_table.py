@@ -13,7 +13,7 @@ _SEEN = {
     "neither": "held out: cluster not seen in training",
     "cluster": "held out: only its cluster seen in training",
     "task": "",
-    "unknown": "",
+    "unknown": "seen in pretraining: unknown",
 }
 
 # Said of a task where the share is not 0 (flanmix/evaluate/scores.py: TaskScores).

@@ -9,19 +9,21 @@ were trained on, as far as that is known, and the documents that a folder for ot
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flanmix.console import say
 from flanmix.convert.folder import Pretrained, is_pretrained, open_pretrained
 from flanmix.convert.loading import read_params
-from flanmix.errors import UserError
+from flanmix.data.vocabulary import Vocabulary
+from flanmix.errors import UserError, nearest
 from flanmix.fields import gin_name
 from flanmix.learn.checkpoint import open_checkpoint
 from flanmix.model.api import ModelConfig
+from flanmix.registry.catalogue import default_catalogue
 from flanmix.train.learner import Learner, params_of
-from flanmix.train.settings import Run
+from flanmix.train.settings import CheckpointConfig, Run
 
 PyTree = Any
 # What of a run record goes on into that of a run that begins with its parameters.
@@ -66,10 +68,59 @@ def _pretrained(run: Run, found: Pretrained) -> Initial:
     _check_same(run.model, found)
     params = read_params(found.family, run.model, found.source, run.compute)
     say(f"parameters from {found.source.place}")
-    on = run.checkpoints.pretrained_on
-    pretrained = {"source": found.source.place, "on": None if on is None else list(on)}
-    inherited = {"trained": {}, "pretrained": pretrained, "foreign": dict(found.foreign)}
-    return Initial(params, inherited)
+    return Initial(params, inherited_from(found))
+
+
+def inherited_from(found: Pretrained) -> dict[str, Any]:
+    """Returns what a run record says of the parameters of a pretrained model."""
+    pretrained = {"source": found.source.place, "on": None}  # nobody has said it
+    return {"trained": {}, "pretrained": pretrained, "foreign": dict(found.foreign)}
+
+
+def declared(inherited: Mapping[str, Any], config: CheckpointConfig) -> dict[str, Any]:
+    """Returns the same with what PRETRAINED_ON says, where it is given.
+
+    Raises:
+        UserError: it names what is neither a task nor a cluster.
+    """
+    on = config.pretrained_on
+    if on is None:
+        return dict(inherited)
+    check_seen(on)
+    pretrained = inherited.get("pretrained", {"source": config.initialize_from})
+    return {**inherited, "pretrained": {**pretrained, "on": list(on)}}
+
+
+def check_seen(names: Sequence[str]) -> None:
+    """Checks that each name is one of a task or of a cluster.
+
+    Raises:
+        UserError: one is not; says which is nearest.
+    """
+    catalogue = default_catalogue()
+    known = {*catalogue.entries, *(entry.cluster for entry in catalogue.entries.values())}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"PRETRAINED_ON has '{name}', which is neither a task nor a cluster"
+                f"{nearest(name, known)}"
+            )
+
+
+def check_rows(vocabulary: Vocabulary, config: ModelConfig, place: str) -> None:
+    """Checks that a pretrained model's embedding has a row for each token; says those without one.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    rows = config.vocab_size
+    if vocabulary.size > rows:
+        raise UserError(
+            f"{place}: its tokenizer has {vocabulary.size} ids, and its table of embeddings "
+            f"{rows} rows: they are not of one model"
+        )
+    if vocabulary.size < rows:
+        say(f"{rows - vocabulary.size} of {rows} rows of the embedding have no token")
 
 
 def _check_same(config: ModelConfig, found: Pretrained) -> None:

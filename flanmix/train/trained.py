@@ -3,16 +3,21 @@
 opened = open_checkpoint("runs/a")
 vocabulary = trained_vocabulary(opened)      # an error if the file has changed since
 lengths = trained_lengths(opened)            # Lengths(144, 24, "encoder_decoder")
+at_hand("/data/smollm2", Path("runs/a"))     # that folder, or runs/a's own copy once it is gone
 """
 
+from pathlib import Path
+
+from flanmix.console import say
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
 from flanmix.errors import UserError
-from flanmix.learn.checkpoint import OpenCheckpoint, recorded_model
+from flanmix.learn.checkpoint import OpenCheckpoint, newest_tokenizer, recorded_model
 from flanmix.train.run_record import vocabulary_digest
 
 # Inputs and targets of a model that was not trained here: prompts as long as most are.
 UNTRAINED = (1024, 256)
+BUILT_IN = ("byte", "pocket")  # names of vocabularies that are no paths
 
 
 def trained_vocabulary(opened: OpenCheckpoint, name: str | None = None) -> Vocabulary:
@@ -20,8 +25,8 @@ def trained_vocabulary(opened: OpenCheckpoint, name: str | None = None) -> Vocab
 
     Args:
         opened: its checkpoint.
-        name: where the vocabulary is now; if not given, the one that the checkpoint carries, else
-            where it was then.
+        name: where the vocabulary is now; if not given, or not there, the one that the checkpoint
+            carries, else where it was then.
 
     Raises:
         UserError: it can't be read, or is not the one that the model was trained with.
@@ -31,7 +36,7 @@ def trained_vocabulary(opened: OpenCheckpoint, name: str | None = None) -> Vocab
         if carried is None and "vocabulary" not in opened.run:
             raise UserError(f"{opened.folder} carries no tokenizer: name a VOCABULARY")
         name = opened.run["vocabulary"] if carried is None else str(carried)
-    vocabulary = load_vocabulary(name)
+    vocabulary = load_vocabulary(at_hand(name, opened.folder))
     trained = opened.run.get("data", {}).get("vocabulary")
     if trained is not None and vocabulary_digest(vocabulary) != trained:
         raise UserError(
@@ -39,6 +44,17 @@ def trained_vocabulary(opened: OpenCheckpoint, name: str | None = None) -> Vocab
             "differ; put the file back that the run had"
         )
     return vocabulary
+
+
+def at_hand(vocabulary: str, source: Path) -> str:
+    """Returns a vocabulary's name, or where a source's checkpoint has it if its files are gone."""
+    if vocabulary in BUILT_IN or Path(vocabulary).expanduser().exists():
+        return vocabulary
+    carried = newest_tokenizer(source)
+    if carried is None:
+        return vocabulary
+    say(f"vocabulary '{vocabulary}' is gone: takes the one in {carried}")
+    return str(carried)
 
 
 def trained_lengths(opened: OpenCheckpoint) -> Lengths:

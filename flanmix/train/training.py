@@ -9,6 +9,7 @@ newest complete checkpoint of RUN_DIR, else parameters from INITIALIZE_FROM, els
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,8 @@ import jax
 import numpy as np
 
 from flanmix.console import say
-from flanmix.data.vocabulary import Vocabulary
+from flanmix.convert.folder import is_pretrained
+from flanmix.data.vocabulary import Vocabulary, load_vocabulary
 from flanmix.errors import UserError
 from flanmix.evaluate.evaluator import with_seen
 from flanmix.learn.checkpoint import open_checkpoint, set_aside
@@ -31,7 +33,7 @@ from flanmix.train.changes import changed, confirm
 from flanmix.train.data import open_data
 from flanmix.train.events import Events
 from flanmix.train.files import CHECKPOINTS
-from flanmix.train.initial import INHERITED, initial_parameters
+from flanmix.train.initial import INHERITED, check_rows, declared, initial_parameters
 from flanmix.train.learner import Learner, build_learner
 from flanmix.train.loop import End, TrainContext, train_loop
 from flanmix.train.replicated import check_replicated
@@ -39,6 +41,7 @@ from flanmix.train.run_lock import locked
 from flanmix.train.run_record import check_unchanged, run_record, seen_elsewhere, write_config
 from flanmix.train.scoring import EvalRunner, configured_tasks
 from flanmix.train.settings import Run
+from flanmix.train.trained import at_hand
 from flanmix.train.truncated import say_truncation
 
 PyTree = Any
@@ -63,7 +66,11 @@ def train(run: Run, text: str) -> End:
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(run.mesh.build()))
         preemption = stack.enter_context(hosts.Preemption())
-        data = open_data(run.data, run.model)
+        at = at_hand(run.data.vocabulary, run.folder)
+        source = run.checkpoints.initialize_from
+        if source is not None and is_pretrained(source):
+            check_rows(load_vocabulary(at), run.model, source)
+        data = open_data(dataclasses.replace(run.data, vocabulary=at), run.model)
         stack.callback(data.loader.close)
         learner = build_learner(
             run.model, run.compute, run.train, num_tasks=len(data.mixture.tasks)
@@ -73,7 +80,7 @@ def train(run: Run, text: str) -> End:
         tasks = configured_tasks(run.data, run.evaluation, data.store)
         hosts.first_host_does(lambda: stack.enter_context(locked(run.folder)))
         start = find_start(run, learner)
-        record = run_record(run, data, text, start.inherited)
+        record = run_record(run, data, text, declared(start.inherited, run.checkpoints))
         earlier = None
         if start.run is not None and start.position is not None:
             check_unchanged(start.run, record, run.folder)

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flanmix.console import print_json, say, warn
+from flanmix.console import print_json, warn
 from flanmix.convert.folder import Pretrained, open_pretrained, pretrained_of
 from flanmix.convert.writing import stored_dtype, write_folder
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
@@ -28,6 +28,7 @@ from flanmix.learn.checkpoint import describe_model, open_checkpoint, recorded_m
 from flanmix.learn.checkpoint_writer import save_params
 from flanmix.model.api import Compute
 from flanmix.model.sharding import make_mesh
+from flanmix.train.initial import check_rows, inherited_from
 from flanmix.train.run_record import vocabulary_digest
 from flanmix.train.trained import trained_vocabulary
 from flanmix.verbs.old_runs import upgraded_record
@@ -116,24 +117,12 @@ def _tokenizer_of(folder: Path | None) -> Vocabulary | None:
 
 def _keep(found: Pretrained, vocabulary: Vocabulary | None, destination: Path, dtype: str) -> int:
     """Writes the checkpoint; returns how many parameters it has."""
-    rows = found.config.vocab_size
     if vocabulary is not None:
-        if vocabulary.size > rows:
-            raise UserError(
-                f"{found.source.place}: its tokenizer has {vocabulary.size} ids, and its table of "
-                f"embeddings {rows} rows: they are not of one model"
-            )
-        if vocabulary.size < rows:
-            say(f"{rows - vocabulary.size} of {rows} rows of the embedding have no token")
+        check_rows(vocabulary, found.config, found.source.place)
     params = found.params(Compute(param_dtype=dtype))
-    run: dict[str, Any] = {
-        "model": describe_model(found.config),
-        "trained": {},
-        "pretrained": {"source": found.source.place, "on": None},
-        "foreign": dict(found.foreign),
-    }
+    run = {"model": describe_model(found.config), **inherited_from(found)}
     if vocabulary is not None:
-        run["vocabulary"] = str(found.folder)
+        run["vocabulary"] = found.source.place
         run["data"] = {"vocabulary": vocabulary_digest(vocabulary)}
     destination.parent.mkdir(parents=True, exist_ok=True)
     files = {} if vocabulary is None else vocabulary.files()

@@ -30,6 +30,7 @@ from flanmix.pages.text import scores_text
 from flanmix.train import hosts
 from flanmix.train.data import open_store
 from flanmix.train.files import CHECKPOINTS
+from flanmix.train.initial import declared
 from flanmix.train.replicated import check_replicated
 from flanmix.train.run_record import seen_elsewhere
 from flanmix.train.scoring import asked_tasks, keep_scores, say_losses, score_model
@@ -89,11 +90,12 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
     tasks = asked_tasks(run.data, run.evaluation, store, newest_record(source).get("mixture"))
     opened = open_checkpoint(source, model_of=lambda _: run.model, compute=run.compute)
     vocabulary = trained_vocabulary(opened, run.data.vocabulary)
+    known = declared(opened.run, run.checkpoints)
     scores = score_model(
         run,
         opened.model(run.model, run.compute),
         vocabulary,
-        with_seen(tasks, opened.run.get("trained"), seen_elsewhere(opened.run)),
+        with_seen(tasks, known.get("trained"), seen_elsewhere(known)),
         store,
         opened.step,
     )

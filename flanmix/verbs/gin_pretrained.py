@@ -7,8 +7,8 @@
         VOCABULARY = '/data/smollm2'
 
 They stand before all files, so that any of them can be overridden (DROPOUT, for one), and they are
-part of the run's configuration: a run that goes on does not read the folder's `config.json` again.
-VOCABULARY is taken from there where nothing sets it.
+part of the run's configuration. VOCABULARY is taken from there where nothing sets it. A run that
+goes on has its own model and vocabulary: the folder may be gone by then.
 """
 
 import dataclasses
@@ -18,12 +18,14 @@ from pathlib import Path
 from flanmix.convert.folder import is_pretrained, open_pretrained
 from flanmix.errors import UserError
 from flanmix.fields import gin_name
-from flanmix.learn.checkpoint import newest_record, recorded_model
+from flanmix.learn.checkpoint import newest_record, newest_tokenizer, recorded_model
 from flanmix.model.api import ModelConfig
 from flanmix.train.settings import DEFAULT_VOCABULARY
+from flanmix.train.trained import BUILT_IN
 from flanmix.verbs.gin_statements import Statement, last
 
 _FROM = ("INITIALIZE_FROM", "CheckpointConfig.initialize_from")
+_RUN_DIR = ("RUN_DIR", "Run.run_dir")
 _VOCABULARY = ("VOCABULARY", "DataConfig.vocabulary")
 
 
@@ -34,14 +36,19 @@ def pretrained_text(statements: Sequence[Statement]) -> str:
         UserError: it is neither a checkpoint nor a pretrained model.
     """
     given = {name: statement.value for (_, name), statement in last(statements).items()}
-    source = next((given[name] for name in _FROM if isinstance(given.get(name), str)), None)
+    source, own = (
+        next((given[name] for name in names if isinstance(given.get(name), str)), None)
+        for names in (_FROM, _RUN_DIR)
+    )
     if source is None:
         return ""
+    record = newest_record(Path(own).expanduser()) if own is not None else {}
     lines = []
     if "MODEL" not in given and "Run.model" not in given:
-        lines += _of_model(_model(source))
+        lines += _of_model(recorded_model(record) if record else _model(source))
     if not any(name in given for name in _VOCABULARY):
-        lines.append(f"VOCABULARY = {_tokenizer(source)!r}")
+        name = record.get("vocabulary", DEFAULT_VOCABULARY) if record else _tokenizer(source)
+        lines.append(f"VOCABULARY = {name!r}")
     return "\n".join(lines)
 
 
@@ -68,4 +75,7 @@ def _tokenizer(source: str) -> str:
     """Where the tokenizer is that belongs to the parameters."""
     if is_pretrained(source):
         return str(open_pretrained(source).folder)
-    return newest_record(Path(source).expanduser()).get("vocabulary", DEFAULT_VOCABULARY)
+    place = Path(source).expanduser()
+    recorded = newest_record(place).get("vocabulary", DEFAULT_VOCABULARY)
+    carried = None if recorded in BUILT_IN else newest_tokenizer(place)
+    return recorded if carried is None else str(carried)

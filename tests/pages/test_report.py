@@ -148,7 +148,7 @@ def test_the_table_has_every_template_beside_what_summarises_them(run_dir):
         ("", "held out: cluster not seen in training"),
         ("cluster", "held out: only its cluster seen in training"),
         ("task", None),
-        ("unknown", None),
+        ("unknown", "seen in pretraining: unknown"),
     ],
 )
 def test_a_held_out_task_is_named_as_such(run_dir, seen, says):

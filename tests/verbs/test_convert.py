@@ -134,6 +134,10 @@ LEARNING_RATE = 0.01
 """
 
 
+# Settings that decide no shape are still one's own.
+OWN = ("TrainConfig.trainable=layers/.*", "DROPOUT=0.25")
+
+
 @pytest.fixture(scope="module")
 def tuned(workplace) -> Path:
     """A run of two steps from a folder that decides model and vocabulary, and is gone by its end.
@@ -142,23 +146,26 @@ def tuned(workplace) -> Path:
     """
     there = llama_folder(workplace.folder / "pretrained")
     (workplace.folder / "tune.gin").write_text(GIN)
-    done = train(
-        workplace, "tuned", "STEPS=2", f"INITIALIZE_FROM={there}", "TrainConfig.trainable=layers/.*"
-    )
+    done = train(workplace, "tuned", "STEPS=2", f"INITIALIZE_FROM={there}", *OWN)
     assert "parameters from" in done.stderr
     there.rename(workplace.folder / "moved")
     return workplace.folder / "tuned"
 
 
-def train(workplace, run, *bindings, gin_file="tune.gin", check=0):
+def flags(workplace, run, *bindings, gin_file="tune.gin"):
     places = (f"RUN_DIR={workplace.folder / run}", f"STORE={workplace.folder / 'store'}")
-    flags = [f"--gin.{binding}" for binding in (*places, *bindings)]
-    return workplace.flanmix("train", f"--gin_file={gin_file}", *flags, check=check)
+    file = f"--gin_file={workplace.folder / gin_file}"
+    return [file, *(f"--gin.{binding}" for binding in (*places, *bindings))]
+
+
+def train(workplace, run, *bindings, gin_file="tune.gin"):
+    return workplace.flanmix("train", *flags(workplace, run, *bindings, gin_file=gin_file))
 
 
 def test_a_run_records_what_its_folder_was(tuned):
     record = newest_record(tuned)
     assert record["model"]["kind"] == "DecoderConfig" and record["model"]["vocab_size"] == 320
+    assert record["model"]["dropout_rate"] == 0.25
     assert record["foreign"]["config"]["max_position_embeddings"] == 96
     assert record["pretrained"]["on"] is None and set(record["trained"]) == {
         "repeat",
@@ -180,3 +187,80 @@ def test_a_tuned_model_goes_out(flanmix, tuned, workplace, tmp_path):
     assert json.loads((tmp_path / "out" / "generation_config.json").read_text()) == GENERATION
     tokenizer = (workplace.folder / "moved" / "tokenizer.json").read_bytes()
     assert (tmp_path / "out" / "tokenizer.json").read_bytes() == tokenizer
+
+
+def test_a_run_goes_on_without_its_folder(flanmix, tuned, workplace):
+    """By its own configuration, and by the files and flags that it began with."""
+    done = train(workplace, "tuned", "STEPS=3", gin_file=tuned / "config.gin")
+    assert "going on from step 2" in done.stderr and "is gone: takes the one in" in done.stderr
+    there = f"INITIALIZE_FROM={workplace.folder / 'pretrained'}"
+    done = train(workplace, "tuned", "STEPS=4", there, "PRETRAINED_ON=['first']", *OWN)
+    assert "going on from step 3" in done.stderr
+    record = newest_record(tuned)
+    assert record["pretrained"]["on"] == ["first"] and "foreign" in record
+    assert record["vocabulary"] == str(workplace.folder / "pretrained")
+    code, said = flanmix("generate", "--checkpoint", tuned, "--prompt", "Repeat: r001", "--json")
+    assert code == 0 and json.loads(said.out)[0]["text"] is not None
+
+
+@pytest.fixture
+def here(monkeypatch, workplace):
+    monkeypatch.setenv("FLANMIX_TASKS", str(workplace.folder / "tasks"))
+
+
+def test_what_was_seen_in_pretraining_may_be_declared(flanmix, folder, workplace, here, tmp_path):
+    (workplace.folder / "tune.gin").write_text(GIN)
+    assert flanmix("convert", "from-hf", folder, tmp_path / "model")[0] == 0
+
+    def evaluate(*bindings):
+        source = f"INITIALIZE_FROM={tmp_path / 'model'}"
+        return flanmix(
+            "evaluate", *flags(workplace, "none", "STEPS=1", source, *bindings), "--json"
+        )
+
+    for declared, seen in ((), "unknown"), (("PRETRAINED_ON=['letters']",), "cluster"):
+        code, said = evaluate("MIXTURE=repeat", *declared)
+        assert code == 0, said.err
+        assert json.loads(said.out)["details"]["repeat"]["seen"] == seen
+    for declared, match in (
+        ("['shuot']", "neither a task nor a cluster; did you mean 'shout'"),
+        ("shout", "PRETRAINED_ON is 'shout': must be of type Sequence[str]"),
+    ):
+        code, said = evaluate(f"PRETRAINED_ON={declared}")
+        assert code == 2 and match in one_error(said)
+
+
+T5 = [
+    f"T5Config.{field}={value}"
+    for field, value in dict(
+        vocab_size=320,
+        d_model=8,
+        d_ff=8,
+        num_heads=2,
+        head_dim=4,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+    ).items()
+]
+
+
+@pytest.mark.parametrize(
+    ("bindings", "match"),
+    [
+        (["MODEL=@T5Config()", *T5], "leave MODEL out"),
+        (["DecoderConfig.d_ff=32"], "d_ff is 32, and by the config.json of"),
+        (["INITIALIZE_FROM=nowhere"], "neither a Hugging Face folder nor a checkpoint"),
+        (["INITIALIZE_FROM={small}"], "its table of embeddings 256 rows"),
+        (["INITIALIZE_FROM={broken}"], "model.safetensors is damaged"),
+    ],
+)
+def test_what_a_run_refuses(flanmix, folder, workplace, here, tmp_path, bindings, match):
+    (workplace.folder / "tune.gin").write_text(GIN)
+    places = {"small": llama_folder(tmp_path / "small", 256), "broken": tmp_path / "broken"}
+    (llama_folder(tmp_path / "broken") / "model.safetensors").write_bytes(b"{}")
+    if not any(binding.startswith("INITIALIZE_FROM") for binding in bindings):
+        bindings = [f"INITIALIZE_FROM={folder}", *bindings]
+    bindings = [binding.format(**places) for binding in bindings]
+    error = refused(flanmix, "train", *flags(workplace, "refused", "STEPS=1", *bindings))
+    assert match in error
+    assert not (workplace.folder / "refused" / "checkpoints").exists()
