@@ -4,16 +4,19 @@
         params = read_params(family, config, source, compute)      # nested dicts, sharded
 
 Names and shapes are checked before anything is read: a tensor that is missing, that nothing reads,
-or of another shape is named, and nothing is loaded. Then a parameter at a time is read, shard by
-shard, so that the host never holds more than one of them beside the target arrays, and a host of
-several reads what its own devices hold.
+or of another shape is named, and nothing is loaded. Then a parameter at a time is read, in blocks
+of some layers or rows where it is large, so that the host holds little beside the target arrays,
+and a host of several reads what its own devices hold: each distinct shard once.
 """
 
+import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flanmix.convert.family import Family, Tensor
@@ -24,6 +27,7 @@ from flanmix.model.api import Compute, ModelConfig
 from flanmix.model.params import Params, split
 
 _SHOWN = 3  # names in a message
+_BLOCK_BYTES = 1 << 26  # of a parameter, that a host reads at a time
 
 
 def abstract_params(config: ModelConfig, compute: Compute) -> Params:
@@ -96,20 +100,58 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _read(tensor: Tensor, leaf: jax.ShapeDtypeStruct, source: TensorSource) -> jax.Array:
-    """Reads one parameter to its devices."""
+    """Reads one parameter to its devices, in blocks where it is large."""
+    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    axis = 1 if tensor.transposed and not tensor.stacked else 0  # the tensor's own rows, or layers
+    length = leaf.shape[axis]
+    here = leaf.dtype.itemsize * math.prod(sharding.shard_shape(leaf.shape))
+    here *= len(sharding.addressable_devices)
+    size = max(1, length * _BLOCK_BYTES // max(1, here))
+    if size >= length or sharding.shard_shape(leaf.shape)[axis] != length:
+        return _read_block(tensor, leaf, sharding, source, axis, range(length))
+    whole = jnp.zeros(leaf.shape, leaf.dtype, device=sharding)
+    for start in range(0, length, size):
+        rows = range(start, min(start + size, length))
+        block = _read_block(tensor, leaf, sharding, source, axis, rows)
+        whole = _updated(whole, block, start, axis)
+        whole.block_until_ready()  # else blocks pile up while the devices are behind
+    return whole
 
-    def part(index: Any) -> np.ndarray:
-        full = tuple(slice(*i.indices(size)) for i, size in zip(index, leaf.shape, strict=True))
+
+@functools.partial(jax.jit, donate_argnums=0, static_argnums=3)
+def _updated(whole: jax.Array, block: jax.Array, start: int, axis: int) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(whole, block, start, axis)
+
+
+def _read_block(
+    tensor: Tensor,
+    leaf: jax.ShapeDtypeStruct,
+    sharding: jax.sharding.Sharding,
+    source: TensorSource,
+    axis: int,
+    rows: range,
+) -> jax.Array:
+    """Reads a parameter's rows of one axis; each distinct shard of them once."""
+    shape = (*leaf.shape[:axis], len(rows), *leaf.shape[axis + 1 :])
+
+    @functools.cache
+    def shard(bounds: tuple[tuple[int, int], ...]) -> np.ndarray:
+        index = [slice(*both) for both in bounds]
+        if bounds:
+            index[axis] = slice(*(rows.start + bound for bound in bounds[axis]))
         if not tensor.stacked:
-            return _matrix(tensor, source, tensor.names[0], full).astype(leaf.dtype)
-        layers = tensor.names[full[0]]
-        stacked = np.empty((len(layers), *(i.stop - i.start for i in full[1:])), leaf.dtype)
+            return _matrix(tensor, source, tensor.names[0], tuple(index)).astype(leaf.dtype)
+        layers = tensor.names[index[0]]
+        stacked = np.empty((len(layers), *(i.stop - i.start for i in index[1:])), leaf.dtype)
         for number, name in enumerate(layers):
-            stacked[number] = _matrix(tensor, source, name, full[1:])
+            stacked[number] = _matrix(tensor, source, name, tuple(index[1:]))
         return stacked
 
-    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.make_array_from_callback(leaf.shape, sharding, part)
+    def part(index: Any) -> np.ndarray:
+        both = zip(index, shape, strict=True)
+        return shard(tuple(i.indices(size)[:2] for i, size in both))
+
+    return jax.make_array_from_callback(shape, sharding, part)
 
 
 def _matrix(tensor: Tensor, source: TensorSource, name: str, index: Index) -> np.ndarray:

@@ -42,7 +42,6 @@ class SafetensorsFolder:
         self.place = str(folder)
         self.shapes: Mapping[str, tuple[int, ...]] = {}
         self._files: dict[str, Path] = {}
-        self._open: dict[Path, Any] = {}
         listed = _listed(folder)
         shapes: dict[str, tuple[int, ...]] = {}
         for file in sorted(set(listed.values())) if listed else [folder / SINGLE]:
@@ -65,10 +64,9 @@ class SafetensorsFolder:
 
         file = self._files[name]
         try:
-            if file not in self._open:
-                self._open[file] = safe_open(file, framework="np")
-            view = self._open[file].get_slice(name)
-            return np.asarray(view[index] if index else self._open[file].get_tensor(name))
+            # Opened each time: pages of a file that stays mapped count as this process's memory.
+            with safe_open(file, framework="np") as opened:
+                return opened.get_slice(name)[index] if index else opened.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise UserError(f"tensor '{name}' of {file} can't be read: {error}") from None
 
