@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flanmix.console import bar
 from flanmix.convert.family import Family, Tensor
 from flanmix.convert.source import Index, TensorSource
 from flanmix.errors import UserError
@@ -57,7 +58,11 @@ def read_params(
     }
     tensors = family.tensors(config)
     check_tensors(family, tensors, {path: leaf.shape for path, leaf in leaves.items()}, source)
-    arrays = {t.path: _read(t, leaves[t.path], source) for t in tensors}
+    arrays = {}
+    with bar(len(tensors), "parameter", leave=False) as shown:
+        for tensor in tensors:
+            arrays[tensor.path] = _read(tensor, leaves[tensor.path], source)
+            shown.update()
     return jax.tree_util.tree_map_with_path(
         lambda path, _: arrays["/".join(str(key.key) for key in path)], abstract
     )

@@ -145,6 +145,7 @@ def _write_shards(
                 arrays[name] = _theirs(leaves[tensor.path], tensor, layer, dtype)
                 shown.update()
             save_file(arrays, str(folder / file), metadata={"format": "pt"})
+            shutil.copymode(folder / CONFIG, folder / file)  # made for the owner alone
             files |= dict.fromkeys(arrays, file)
     if len(plan) > 1:
         total = sum(int(leaf.size) for leaf in leaves.values()) * dtype.itemsize

@@ -40,6 +40,7 @@ def test_the_bytes_come_back(tmp_path, name, config, dtype):
     assert json.loads((here / "config.json").read_text()) == dict(found.foreign["config"])
     assert json.loads((here / "generation_config.json").read_text()) == GENERATION
     assert (here / "tokenizer.json").read_bytes() == b"{}"
+    assert len({path.stat().st_mode for path in here.iterdir()}) == 1  # all may be read alike
 
 
 @pytest.mark.parametrize("name, config", CASES)
