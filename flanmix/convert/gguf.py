@@ -60,23 +60,25 @@ def open_gguf(path: Path) -> Opened:
         UserError: it is no GGUF file or is cut off, or its architecture or tokenizer is none that
             can be read.
     """
-    reader = _reader(path)
-    said = {name: field.contents() for name, field in reader.fields.items()}
+    reader, said = _reader(path)
     architecture = said.get("general.architecture")
     if architecture not in _INTERLEAVED:
         raise UserError(
             f"{path}: architecture {architecture!r} can't be read"
             f"{nearest(str(architecture), _INTERLEAVED)}; known: {', '.join(_INTERLEAVED)}"
         )
-    source = GGUFSource(path, reader, said, interleaved=_INTERLEAVED[architecture])
     try:
+        source = GGUFSource(path, reader, said, interleaved=_INTERLEAVED[architecture])
         config = _config(said, architecture, source.shapes)
     except KeyError as error:
         raise UserError(f"{path} lacks {error} in its header") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"{path}: its header makes no model: {error}") from None
     return config, source, lambda folder: write_tokenizer(folder, said, path)
 
 
-def _reader(path: Path) -> Any:
+def _reader(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The library's reader of a file, and what the file's header says."""
     from gguf import GGUFReader
     from gguf.constants import GGML_QUANT_SIZES
 
@@ -96,10 +98,11 @@ def _reader(path: Path) -> Any:
             block, block_bytes = GGML_QUANT_SIZES[tensor.tensor_type]
             if tensor.data_offset + tensor.n_elements // block * block_bytes > size:
                 raise ValueError(f"tensor '{tensor.name}' ends behind the file's end")
+        said = {name: field.contents() for name, field in reader.fields.items()}
     except Exception as error:  # of whatever it stumbles on in a file that is cut off
         reason = str(error) or type(error).__name__
         raise UserError(f"{path} is cut off or damaged: {reason}; fetch it again") from None
-    return reader
+    return reader, said
 
 
 def _config(

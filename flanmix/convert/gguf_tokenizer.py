@@ -49,15 +49,23 @@ def write_tokenizer(folder: Path, said: Mapping[str, Any], path: Path) -> None:
             f"{path}: its tokenizer cuts words by the rule {rule!r}, which is not known"
             f"{nearest(str(rule), _RULES)}; known: {', '.join(_RULES)}"
         )
-    tokens = said["tokenizer.ggml.tokens"]
-    types = said.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens)
-    _built(tokens, types, said["tokenizer.ggml.merges"], rule).save(str(folder / "tokenizer.json"))
+    try:
+        tokens = said["tokenizer.ggml.tokens"]
+        types = said.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens)
+        tokenizer = _built(tokens, types, said["tokenizer.ggml.merges"], rule)
+    except KeyError as error:
+        raise UserError(f"{path} lacks {error} in its header") from None
+    except Exception as error:  # the library has no class of its own for what it refuses
+        raise UserError(f"{path}: its header makes no tokenizer: {error}") from None
+    tokenizer.save(str(folder / "tokenizer.json"))
     ids = {role: said.get(f"tokenizer.ggml.{key}_token_id") for role, key in _ROLES.items()}
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_bos_token": bool(said.get("tokenizer.ggml.add_bos_token", False)),
         "clean_up_tokenization_spaces": False,
     }
+    if odd := [n for n in ids.values() if n is not None and not 0 <= n < len(tokens)]:
+        raise UserError(f"{path}: token {odd[0]} is special and not among its {len(tokens)} tokens")
     config |= {f"{role}_token": tokens[n] for role, n in ids.items() if n is not None}
     if template := said.get("tokenizer.chat_template"):
         config["chat_template"] = template

@@ -9,6 +9,7 @@ import pytest
 from flanmix import cli
 from flanmix.convert.folder import pretrained_of
 from flanmix.convert.gguf import open_gguf
+from flanmix.convert.gguf_tokenizer import write_tokenizer
 from flanmix.data.vocabulary import load_vocabulary
 from flanmix.errors import UserError
 from flanmix.learn.checkpoint import open_checkpoint
@@ -85,8 +86,8 @@ def test_what_is_quantized_is_dequantized(tmp_path, kind):
 
 
 def test_the_tokenizer_is_in_the_file(path, tmp_path):
-    write_tokenizer = open_gguf(path)[2]
-    write_tokenizer(tmp_path)
+    write = open_gguf(path)[2]
+    write(tmp_path)
     here, there = load_vocabulary(str(tmp_path)), load_vocabulary(str(path.parent / "made"))
     for text in [text for text in TEXTS if "12" not in text]:
         assert here.encode(text) == there.encode(text)
@@ -144,3 +145,33 @@ def test_another_byte_order_is_named(path, tmp_path):
         open_gguf(big)
     with pytest.raises(UserError, match="can't be read"):
         open_gguf(tmp_path / "gone.gguf")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        (b"tokenizer.ggml.merges", b"tokenizer.ggml.MERGES", r"lacks 'tokenizer\.ggml\.merges'"),
+        (b"llama.block_count", b"llama.BLOCK_COUNT", r"lacks 'llama\.block_count'"),
+        (b"<|im_end|>", b"<|im_\xff\xfe|>", r"cut off or damaged"),
+    ],
+)
+def test_a_header_that_is_damaged_is_one_line(path, tmp_path, old, new, match):
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(UserError, match=match):
+        open_gguf(damaged)[2](tmp_path)
+
+
+def test_a_merge_of_no_token_is_one_line(tmp_path):
+    said = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm",
+        "tokenizer.ggml.tokens": ["a", "b", "ab"],
+        "tokenizer.ggml.merges": ["a b"],
+        "tokenizer.ggml.eos_token_id": 2,
+    }
+    write_tokenizer(tmp_path, said, tmp_path / "x.gguf")
+    with pytest.raises(UserError, match="makes no tokenizer"):
+        write_tokenizer(tmp_path, said | {"tokenizer.ggml.merges": ["a c"]}, tmp_path / "x.gguf")
+    with pytest.raises(UserError, match="token 3 is special"):
+        write_tokenizer(tmp_path, said | {"tokenizer.ggml.eos_token_id": 3}, tmp_path / "x.gguf")
