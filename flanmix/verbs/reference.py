@@ -15,7 +15,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -146,7 +146,7 @@ def type_in_words(hint: Any, style: Style = "gin") -> str:
         return " or ".join(map(str, arguments))
     if origin in (types.UnionType, typing.Union):
         return " or ".join(inner)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return f"list of {inner[0]}s"
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return f"mapping of {inner[0]} to {inner[1]}"
