@@ -138,6 +138,10 @@ def open_checkpoint(
             f"none of the {len(damaged)} checkpoints in {source} can be read: name another one, or "
             "begin anew in another RUN_DIR"
         )
+    if (source / "config.json").is_file():
+        raise UserError(
+            f"{source} is a folder of others and no checkpoint: flanmix convert from-hf makes one"
+        )
     raise UserError(f"there is no checkpoint in {source}: name a run's folder, or one of its steps")
 
 

@@ -51,10 +51,10 @@ def write_model(
     return folder
 
 
-def llama_folder(folder: Path, vocab_size: int = 320) -> Path:
+def llama_folder(folder: Path, vocab_size: int = 320, dtype: str = "float32") -> Path:
     """A whole Llama: weights, configuration and tokenizer."""
     config = tiny_llama(vocab_size)
-    return byte_level(write_model(folder, family_of({"model_type": "llama"}), config))
+    return byte_level(write_model(folder, family_of({"model_type": "llama"}), config, dtype=dtype))
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import pytest
 
 from flanmix.errors import UserError
 from flanmix.learn import checkpoint_writer
-from flanmix.learn.checkpoint import open_checkpoint, set_aside
+from flanmix.learn.checkpoint import newest_tokenizer, open_checkpoint, set_aside
 from flanmix.learn.checkpoint_writer import CheckpointWriter, save_params
 from flanmix.learn.integrity import saved_steps
 from flanmix.learn.optimizer import Adafactor
@@ -69,6 +69,20 @@ def test_a_checkpoint_holds_everything_bit_for_bit(tmp_path):
         assert found.step == 7 and found.run == {"tasks": ["a"]}
         assert found.position.dtype == np.int64
         np.testing.assert_array_equal(found.position, POSITION + 7)
+
+
+def test_a_checkpoint_carries_its_tokenizer(tmp_path):
+    (tmp_path / "merges.txt").write_text("a b")
+    files = {"tokenizer.json": b"{}", "merges.txt": tmp_path / "merges.txt"}
+    with one_device(), CheckpointWriter(tmp_path / "run", tokenizer=files) as checkpoints:
+        save(checkpoints, 1)
+        save(checkpoints, 2)
+    with one_device():
+        folder = restored(tmp_path / "run").tokenizer
+    assert folder == newest_tokenizer(tmp_path / "run") == tmp_path / "run" / "2" / "tokenizer"
+    assert [(folder / name).read_text() for name in files] == ["{}", "a b"]
+    shutil.rmtree(folder)
+    assert newest_tokenizer(tmp_path / "run") == tmp_path / "run" / "1" / "tokenizer"
 
 
 def test_last_and_best_are_kept_by_scores_that_come_after_saving(tmp_path):

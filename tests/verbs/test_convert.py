@@ -30,7 +30,7 @@ def flanmix(capsys):
 
 @pytest.fixture
 def folder(tmp_path):
-    return llama_folder(tmp_path / "there")
+    return llama_folder(tmp_path / "there", dtype="bfloat16")
 
 
 def refused(flanmix, *arguments):
@@ -68,7 +68,8 @@ def test_a_folder_becomes_a_checkpoint_and_comes_back(flanmix, folder, tmp_path)
         assert json.loads((back / name).read_text()) == json.loads(there[name])
 
 
-def test_types_are_chosen(flanmix, folder, tmp_path):
+def test_types_are_chosen(flanmix, tmp_path):
+    folder = llama_folder(tmp_path / "there")
     flanmix("convert", "from-hf", folder, tmp_path / "model", "--dtype", "bfloat16")
     params = open_checkpoint(tmp_path / "model").params
     wanted = weights(folder)["model.norm.weight"].astype("bfloat16")
@@ -92,7 +93,7 @@ def test_what_is_refused_leaves_nothing(flanmix, folder, tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     for direction, match in (
         ("from-hf", "model.safetensors is damaged"),
-        ("to-hf", "there is no checkpoint in"),
+        ("to-hf", "no checkpoint: flanmix convert from-hf makes one"),
         ("from-gguf", "can't be read"),
     ):
         assert match in refused(flanmix, "convert", direction, folder, tmp_path / "new")
