@@ -54,10 +54,13 @@ def attend(
     bias: Float[Array, "#B H #T S"] | None = None,  # one row for all, unless T is 1
     *,
     compute: Compute,
+    cap: float | None = None,
     dropout_rng: Key[Array, ""] | None = None,
     dropout_rate: float = 0.0,
 ) -> Float[Array, "B T H K"]:
     """Attention of H heads over N <= H key heads; softmax in f32, no scale: scale the queries.
+
+    Where `cap` is given, no score is above it: cap * tanh(score / cap).
 
     Dropout takes whole keys away, the same for all queries, so it acts on the values.
     """
@@ -66,10 +69,10 @@ def attend(
     shape, shared = q_BTHK.shape, k_BSNK.shape[2]
     groups = shape[2] // shared
     if groups == 1:
-        return attention(q_BTHK, k_BSNK, v_BSNK, mask, bias)
+        return attention(q_BTHK, k_BSNK, v_BSNK, mask, bias, cap)
     if shape[1] > 1:  # copies of the keys are smaller than what is kept of the queries anyway
         k_BSHK, v_BSHK = (_repeat_heads(x, groups) for x in (k_BSNK, v_BSNK))
-        return attention(q_BTHK, k_BSHK, v_BSHK, mask, bias)
+        return attention(q_BTHK, k_BSHK, v_BSHK, mask, bias, cap)
     # One query a row, against a cache: the heads that share a key head act as its queries.
     parts = (shape[0], None, shared, None)
     q_BGNK = constrain(q_BTHK, "batch", None, "heads", None, sizes=parts)
@@ -78,7 +81,7 @@ def attend(
         parts = (bias.shape[0], shared, None, None)
         bias = constrain(bias, "batch", "heads", None, None, sizes=parts)
         bias = bias[:, :, 0].reshape(bias.shape[0], shared, groups, -1)
-    y_BGNK = attention(q_BGNK, k_BSNK, v_BSNK, mask, bias)
+    y_BGNK = attention(q_BGNK, k_BSNK, v_BSNK, mask, bias, cap)
     return y_BGNK.swapaxes(1, 2).reshape(shape[0], *shape[2:])[:, None]
 
 

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from flanmix.model import kernels
-from flanmix.model.kernels import Kernels, softmax_parts
+from flanmix.model.kernels import Kernels, masked_scores, softmax_parts
 from flanmix.model.sharding import P, constrain, spec, spec_of
 
 
@@ -61,39 +61,50 @@ def _matmul_backward(
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def attention(
     q_BTHK: Float[Array, "B T H K"],
     k_BSHK: Float[Array, "B S H K"],
     v_BSHK: Float[Array, "B S H K"],
     mask: Bool[Array, "B 1 #T S"],
     bias: Float[Array, "#B H #T S"] | None,
+    cap: float | None = None,
 ) -> Float[Array, "B T H K"]:
     """Returns softmax(q k + bias) v; see `kernels.Attention`."""
-    return kernels.attention(q_BTHK, k_BSHK, v_BSHK, mask, bias)
+    return kernels.attention(q_BTHK, k_BSHK, v_BSHK, mask, bias, cap)
 
 
 def _attention_forward(
-    q_BTHK: Array, k_BSHK: Array, v_BSHK: Array, mask: Array, bias: Array | None
+    q_BTHK: Array,
+    k_BSHK: Array,
+    v_BSHK: Array,
+    mask: Array,
+    bias: Array | None,
+    cap: float | None,
 ) -> tuple[Array, tuple[Any, ...]]:
-    weights, total, top = softmax_parts(q_BTHK, k_BSHK, mask, bias)
+    scores = masked_scores(q_BTHK, k_BSHK, mask, bias, cap)
+    weights, total, top = softmax_parts(scores, mask)
     y_BTHK = jnp.einsum("bhts,bshk->bthk", (weights / total).astype(v_BSHK.dtype), v_BSHK)
     return y_BTHK, (q_BTHK, k_BSHK, v_BSHK, mask, bias, y_BTHK, top, total)
 
 
-def _attention_backward(saved: tuple[Any, ...], dy_BTHK: Array) -> tuple[Array | None, ...]:
+def _attention_backward(
+    cap: float | None, saved: tuple[Any, ...], dy_BTHK: Array
+) -> tuple[Array | None, ...]:
     """Computes the weights again from their maxima and sums, so that no [T, S] is kept.
 
     As Dao et al. (2022, appendix B.2): the sum within the softmax's derivative is that of y * dy.
     """
     q_BTHK, k_BSHK, v_BSHK, mask, bias, y_BTHK, top, total = saved
     dtype, f32 = q_BTHK.dtype, dict(preferred_element_type=jnp.float32)
-    weights, _, _ = softmax_parts(q_BTHK, k_BSHK, mask, bias, top)
-    weights = weights / total
+    scores = masked_scores(q_BTHK, k_BSHK, mask, bias, cap)
+    weights = softmax_parts(scores, mask, top)[0] / total
     dv_BSHK = jnp.einsum("bhts,bthk->bshk", weights.astype(dtype), dy_BTHK)
     dweights = jnp.einsum("bthk,bshk->bhts", dy_BTHK, v_BSHK, **f32)
     inner = jnp.einsum("bthk,bthk->bht", dy_BTHK, y_BTHK, **f32)[..., None]
     dscores = weights * (dweights - inner)
+    if cap is not None:  # the derivative of tanh; what is masked has weight 0
+        dscores = dscores * (1 - jnp.square(scores / cap))
     dq_BTHK = jnp.einsum("bhts,bshk->bthk", dscores.astype(dtype), k_BSHK)
     dk_BSHK = jnp.einsum("bhts,bthk->bshk", dscores.astype(dtype), q_BTHK)
     dbias = None

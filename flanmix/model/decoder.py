@@ -18,7 +18,6 @@ segment, padded on the right:
 # B batch, T queries, D model width, H heads, N heads of keys and values, K width of a head, V
 # vocabulary, L layers, M slots of the cache.
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,16 +28,20 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from flanmix.fields import by_macro, check_choice, check_interval, check_range, check_types
 from flanmix.model.api import DEFAULT_COMPUTE, Architecture, Batch, Compute, register_model
-from flanmix.model.attention import attend, causal, projections, same_segment
+from flanmix.model.attention import causal, same_segment
 from flanmix.model.cache import Slots
+from flanmix.model.decoder_layer import DecoderLayer, KeysValues
 from flanmix.model.dropout import Site, dropout, fold
 from flanmix.model.embedding import Embedding
-from flanmix.model.linear import Dim, Linear, merge_heads, split_heads
-from flanmix.model.mlp import MLP, MLPS
+from flanmix.model.kernels import capped
+from flanmix.model.linear import Dim, Linear
+from flanmix.model.mlp import MLPS
 from flanmix.model.norm import RMSNorm
-from flanmix.model.positions import RelativeBias, check_buckets, rope
+from flanmix.model.positions import RelativeBias, check_buckets
+from flanmix.model.rope import SCALINGS, Rope, check_rope
 from flanmix.model.scan import apart, scan_cached, scan_layers
 from flanmix.model.sharding import constrain
+from flanmix.model.window import check_window, chosen, local_layers, near
 
 
 @register_model
@@ -57,12 +60,31 @@ class DecoderConfig:
         mlp: a name of `flanmix.model.mlp.MLPS`: "swiglu", "geglu", ...
         positions: "rope", or "relative": T5's table of biases, shared by all layers.
         rope_theta: base of the rotation's wavelengths.
+        rope_scaling: how the rotation is slowed for longer texts: "none", "linear", "llama3" or
+            "yarn"; see `flanmix.model.rope`.
+        rope_factor: by how much.
+        rope_low_turns: pairs of dimensions that turn at most so often within `rope_length` are
+            slowed by the whole factor ("llama3", "yarn").
+        rope_high_turns: those that turn at least so often are not slowed.
+        rope_length: length of the texts before they became longer.
+        local_rope_theta: `rope_theta` of local layers, which are not slowed; None: the others'.
+        window: tokens that a token of a local layer sees, itself and those before it; None: all.
+        window_pattern: which layers are local, "l", and which see all, "g"; repeated over the
+            layers: "lg" is Gemma 2's, "lllllg" Gemma 3's.
         num_buckets: distances that a relative bias tells apart.
         max_distance: distance from which on it tells no more apart.
         tied_head: whether the table of embeddings is the head.
         prefix: whether all of a segment sees its prefix: a prefix-LM.
         dropout_rate: in every layer and after the embedding.
         norm_epsilon: added to the mean square.
+        norm_plus_one: whether norms keep what is added to a scale of one (Gemma).
+        post_norms: whether attention and MLP also have a norm behind them (Gemma 2).
+        qk_norm: whether the heads of queries and keys are normalised (Qwen 3).
+        qkv_bias: whether queries, keys and values have biases (Qwen 2).
+        query_width: width whose square root divides the queries; None: `head_dim`.
+        attention_cap: what no score of attention exceeds, by a tanh; None: no cap.
+        logit_cap: what no logit exceeds; None: no cap.
+        scaled_embedding: whether embeddings are multiplied by the square root of `d_model`.
     """
 
     vocab_size: int = 32128
@@ -75,19 +97,38 @@ class DecoderConfig:
     mlp: str = "swiglu"
     positions: str = "rope"
     rope_theta: float = 10000.0
+    rope_scaling: str = "none"
+    rope_factor: float = 1.0
+    rope_low_turns: float = 1.0
+    rope_high_turns: float = 4.0
+    rope_length: int = 8192
+    local_rope_theta: float | None = None
+    window: int | None = None
+    window_pattern: str = "l"
     num_buckets: int = 32
     max_distance: int = 128
     tied_head: bool = False
     prefix: bool = False
     dropout_rate: float = by_macro("DROPOUT", default=0.0)
     norm_epsilon: float = 1e-6
+    norm_plus_one: bool = False
+    post_norms: bool = False
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    query_width: int | None = None
+    attention_cap: float | None = None
+    logit_cap: float | None = None
+    scaled_embedding: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
         sizes = ("vocab_size", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim")
-        check_range(self, 1, *sizes, "num_layers")
+        check_range(self, 1, *sizes, "num_layers", "window", "query_width", "rope_length")
         check_interval(self, "[0, 1)", "dropout_rate")
-        check_interval(self, "(0, inf)", "norm_epsilon", "rope_theta")
+        check_interval(self, "(0, inf)", "norm_epsilon", "rope_theta", "local_rope_theta")
+        check_interval(self, "(0, inf)", "rope_low_turns", "attention_cap", "logit_cap")
+        check_interval(self, "[1, inf)", "rope_factor")
+        check_choice(self, "rope_scaling", SCALINGS)
         check_choice(self, "mlp", MLPS)
         check_choice(self, "positions", ("rope", "relative"))
         if self.num_heads % self.num_kv_heads:
@@ -95,14 +136,35 @@ class DecoderConfig:
                 f"DecoderConfig.num_kv_heads is {self.num_kv_heads}: must divide num_heads, "
                 f"which is {self.num_heads}"
             )
-        if self.positions == "rope" and self.head_dim % 2:
-            raise ValueError(f"DecoderConfig.head_dim is {self.head_dim}: rope needs an even one")
+        check_rope(self)
+        check_window(self)
         check_buckets(self)
 
     @property
     def architecture(self) -> Architecture:
         """Which batches the model reads: "causal" or "prefix"."""
         return "prefix" if self.prefix else "causal"
+
+    @property
+    def rope(self) -> Rope | None:
+        """How queries and keys turn; None: not at all."""
+        if self.positions != "rope":
+            return None
+        turns = (self.rope_low_turns, self.rope_high_turns)
+        scaling = (self.rope_scaling, self.rope_factor, *turns, self.rope_length)
+        return Rope(self.rope_theta, *scaling)
+
+    @property
+    def local_rope(self) -> Rope | None:
+        """How they turn in local layers; None: as in the others."""
+        return None if self.local_rope_theta is None else Rope(self.local_rope_theta)
+
+    def kinds(self) -> bool | Array:
+        """Returns whether the layers are local: one of them for all, or one each, to be scanned."""
+        if self.window is None:
+            return False
+        kinds = local_layers(self.window_pattern, self.num_layers)
+        return bool(kinds[0]) if len(set(kinds)) == 1 else jnp.asarray(kinds)
 
     def init(self, rng: Key[Array, ""], compute: Compute = DEFAULT_COMPUTE) -> "Decoder":
         """Returns a new model; under a mesh its parameters are sharded."""
@@ -124,74 +186,6 @@ class DecoderCache(NamedTuple):
         return self._replace(slots=self.slots.take(rows_B))
 
 
-KeysValues = tuple[Float[Array, "B _ N K"], Float[Array, "B _ N K"]]
-
-
-class DecoderLayer(nnx.Module):
-    """Self-attention and MLP, each behind its norm, stacked over layers."""
-
-    def __init__(self, config: DecoderConfig, compute: Compute, rng: Key[Array, ""]) -> None:
-        c = self.config = config
-        self.compute = compute
-        rngs = jax.random.split(rng, 5)
-        stack = dict(compute=compute, num_layers=c.num_layers)
-        self.attention_norm = RMSNorm(c.d_model, c.norm_epsilon, **stack)
-        shape = (c.d_model, c.num_heads, c.num_kv_heads, c.head_dim)
-        self.query, self.key, self.value, self.out = projections(
-            rngs[:4], *shape, query_std=c.d_model**-0.5, **stack
-        )
-        self.mlp_norm = RMSNorm(c.d_model, c.norm_epsilon, **stack)
-        self.mlp = MLP(
-            rngs[4],
-            c.num_layers,
-            c.d_model,
-            c.d_ff,
-            c.mlp,
-            dropout_rate=c.dropout_rate,
-            compute=compute,
-        )
-
-    def project(
-        self, x_BTD: Float[Array, "B T D"], positions_BT: Int[Array, "B T"]
-    ) -> tuple[Float[Array, "B T H K"], Float[Array, "B T N K"], Float[Array, "B T N K"]]:
-        """Returns queries (scaled), keys and values."""
-        c = self.config
-        q = split_heads(self.query(x_BTD), c.num_heads)
-        k = split_heads(self.key(x_BTD), c.num_kv_heads)
-        v = split_heads(self.value(x_BTD), c.num_kv_heads)
-        if c.positions == "rope":
-            q, k = rope(q, positions_BT, c.rope_theta), rope(k, positions_BT, c.rope_theta)
-        return q * c.head_dim**-0.5, k, v
-
-    def __call__(
-        self,
-        x_BTD: Float[Array, "B T D"],
-        positions_BT: Int[Array, "B T"],
-        cache: Callable[[Array, Array], KeysValues] | None,
-        mask: Bool[Array, "B 1 #T _"],
-        bias: Float[Array, "#B H #T _"] | None,
-        rng: Key[Array, ""] | None,
-    ) -> tuple[Float[Array, "B T D"], KeysValues]:
-        """Applies one layer; returns its output and the keys and values of x.
-
-        Args:
-            x_BTD: the stream of activations.
-            positions_BT: positions within the segments.
-            cache: `update(k, v) -> (keys, values)` to attend to, or None for those of x alone.
-            mask: True where a position sees a key.
-            bias: of the positions, or None.
-            rng: randomness of the dropout, or None.
-        """
-        rate = self.config.dropout_rate
-        q, k, v = self.project(self.attention_norm(x_BTD), positions_BT)
-        keys, values = (k, v) if cache is None else cache(k, v)
-        options = dict(compute=self.compute, dropout_rng=rng, dropout_rate=rate)
-        y = self.out(merge_heads(attend(q, keys, values, mask, bias, **options)))
-        x_BTD += dropout(y, rng, rate, Site.ATTENTION)
-        y = self.mlp(self.mlp_norm(x_BTD), rng)
-        return x_BTD + dropout(y, rng, rate, Site.MLP), (k, v)
-
-
 class Decoder(nnx.Module):
     """The model; build it with `DecoderConfig.init`."""
 
@@ -207,7 +201,8 @@ class Decoder(nnx.Module):
         reach = dict(max_distance=c.max_distance, bidirectional=c.prefix)
         self.bias = RelativeBias(*table, **reach, **draw) if relative else None
         self.layers = DecoderLayer(c, compute, rngs[2])
-        self.norm = RMSNorm(c.d_model, c.norm_epsilon, compute=compute)
+        plus_one = c.norm_plus_one
+        self.norm = RMSNorm(c.d_model, c.norm_epsilon, compute=compute, plus_one=plus_one)
         sides = Dim(c.d_model, "embed"), Dim(c.vocab_size, "vocab")
         self.head = None if c.tied_head else Linear(rngs[3], *sides, **draw)
 
@@ -226,8 +221,11 @@ class Decoder(nnx.Module):
     def logits(self, hidden_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Returns f32 logits of hidden states."""
         if self.head is None:
-            return self.embedding.logits(hidden_BTD)
-        return self.head(hidden_BTD, jnp.float32)
+            logits_BTV = self.embedding.logits(hidden_BTD)
+        else:
+            logits_BTV = self.head(hidden_BTD, jnp.float32)
+        cap = self.config.logit_cap
+        return logits_BTV if cap is None else capped(logits_BTV, cap)
 
     def prefill(
         self, batch: Batch, max_new_tokens: int
@@ -266,20 +264,25 @@ class Decoder(nnx.Module):
         here_1M = (jnp.arange(cache.visible.shape[1]) == cache.slot)[None]
         positions_BM = jnp.where(here_1M, cache.position[:, None], cache.positions)
         visible_BM = cache.visible | here_1M
-        mask = visible_BM[:, None, None, :]
-        bias = None
-        if self.bias is not None:
-            bias = self.bias.of_distance(positions_BM - cache.position[:, None])
+        distance_BM = positions_BM - cache.position[:, None]
+        mask = local_mask = visible_BM[:, None, None, :]
+        if (window := self.config.window) is not None:
+            local_mask = mask & (distance_BM > -window)[:, None, None, :]
+        bias = None if self.bias is None else self.bias.of_distance(distance_BM)
+        kinds = self.config.kinds()
 
         def body(
             layer: DecoderLayer, x: Array, slots: Slots, number: Array | int
         ) -> tuple[Array, Slots]:
+            local = kinds if isinstance(kinds, bool) else kinds[number]
+
             def update(k: Array, v: Array) -> KeysValues:
                 nonlocal slots
                 slots = slots.filled(number, cache.slot, k, v)
                 return slots.of_layer(number)
 
-            x, _ = layer(x, cache.position[:, None], update, mask, bias, None)
+            own = chosen(local, local_mask, mask)
+            x, _ = layer(x, cache.position[:, None], update, own, bias, None, local)
             return x, slots
 
         x = self._embed(tokens_B[:, None], None)
@@ -305,20 +308,29 @@ class Decoder(nnx.Module):
         if self.config.prefix:
             prefix_BT = constrain(batch["decoder_prefix"], "batch", None)
             seen = seen | (prefix_BT > 0)[:, None, None, :]
-        mask = seen & same_segment(segments_BT, segments_BT)
+        mask = local_mask = seen & same_segment(segments_BT, segments_BT)
+        if (window := self.config.window) is not None:
+            local_mask = mask & near(length, window)
         bias = None if self.bias is None else self.bias(length)
+        kinds = self.config.kinds()
 
-        def body(layer: DecoderLayer, x: Array, rng: Array | None) -> tuple[Array, KeysValues]:
-            return layer(x, positions_BT, None, mask, bias, rng)
+        def body(stacked: tuple[Any, ...], x: Array, rng: Any) -> tuple[Array, KeysValues]:
+            layer, kind = stacked
+            local = kinds if isinstance(kinds, bool) else kind
+            own = chosen(local, local_mask, mask)
+            return layer(x, positions_BT, None, own, bias, rng, local)
 
         x = self._embed(batch["decoder_input_tokens"], dropout_rng)
         options = dict(dropout_rng=dropout_rng, remat=self.compute.remat)
-        return scan_layers(body, x, self.layers, self.config.num_layers, **options)
+        stacked = (self.layers, None if isinstance(kinds, bool) else kinds)
+        return scan_layers(body, x, stacked, self.config.num_layers, **options)
 
     def _embed(
         self, tokens_BT: Int[Array, "B T"], dropout_rng: Key[Array, ""] | None
     ) -> Float[Array, "B T D"]:
         c = self.config
         x_BTD = self.embedding(constrain(tokens_BT, "batch", None))
+        if c.scaled_embedding:  # by a number of the activations' type, as Gemma's own code
+            x_BTD *= jnp.asarray(c.d_model**0.5, x_BTD.dtype)
         # The number after the last layer's.
         return dropout(x_BTD, fold(dropout_rng, c.num_layers), c.dropout_rate, Site.ALONE)

@@ -7,6 +7,7 @@ table of them.
 
     PLAIN.matmul(x_BTD, w_DF, out_sharding, dtype)          -> [B, T, F]
     PLAIN.attention(q_BTHK, k_BSHK, v_BSHK, mask, bias)     -> [B, T, H, K]
+    PLAIN.attention(q_BTHK, k_BSHK, v_BSHK, mask, bias, 50.0)   # scores capped at 50
 
 A query that sees nothing (a row of the mask that is all False) gets zeros, and no gradient passes
 through it.
@@ -39,10 +40,19 @@ class Matmul(Protocol):
 
 
 class Attention(Protocol):
-    """Attends with as many heads of keys as of queries; softmax in f32, scores not scaled."""
+    """Attends with as many heads of keys as of queries; softmax in f32, scores not scaled.
+
+    Where `cap` is given the scores are cap * tanh(scores / cap), which are below it.
+    """
 
     def __call__(
-        self, q_BTHK: Array, k_BSHK: Array, v_BSHK: Array, mask: Array, bias: Array | None
+        self,
+        q_BTHK: Array,
+        k_BSHK: Array,
+        v_BSHK: Array,
+        mask: Array,
+        bias: Array | None,
+        cap: float | None = None,
     ) -> Array:
         """Returns [B, T, H, K]; `mask` [B, 1, T or 1, S], `bias` f32 [B or 1, H, T or 1, S]."""
         ...
@@ -73,29 +83,45 @@ def attention(
     v_BSHK: Float[Array, "B S H K"],
     mask: Bool[Array, "B 1 #T S"],
     bias: Float[Array, "#B H #T S"] | None,
+    cap: float | None = None,
 ) -> Float[Array, "B T H K"]:
     """Returns softmax(q k + bias) v; see `Attention`."""
-    weights_BHTS, total_BHT1, _ = softmax_parts(q_BTHK, k_BSHK, mask, bias)
+    scores_BHTS = masked_scores(q_BTHK, k_BSHK, mask, bias, cap)
+    weights_BHTS, total_BHT1, _ = softmax_parts(scores_BHTS, mask)
     probabilities_BHTS = (weights_BHTS / total_BHT1).astype(v_BSHK.dtype)
     return jnp.einsum("bhts,bshk->bthk", probabilities_BHTS, v_BSHK)
 
 
-def softmax_parts(
+def masked_scores(
     q_BTHK: Float[Array, "B T H K"],
     k_BSHK: Float[Array, "B S H K"],
     mask: Bool[Array, "B 1 #T S"],
     bias: Float[Array, "#B H #T S"] | None,
+    cap: float | None,
+) -> Float[Array, "B H T S"]:
+    """Returns q k + bias in f32, capped, and `MASKED` where nothing is seen."""
+    scores = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
+    scores = scores if bias is None else scores + bias
+    return jnp.where(mask, scores if cap is None else capped(scores, cap), MASKED)
+
+
+def capped(scores: Float[Array, "*n"], cap: float) -> Float[Array, "*n"]:
+    """Returns cap * tanh(scores / cap)."""
+    return jnp.tanh(scores / cap) * cap
+
+
+def softmax_parts(
+    scores_BHTS: Float[Array, "B H T S"],
+    mask: Bool[Array, "B 1 #T S"],
     top_BHT1: Float[Array, "B H T 1"] | None = None,
 ) -> tuple[Float[Array, "B H T S"], Float[Array, "B H T 1"], Float[Array, "B H T 1"]]:
     """Returns exp(scores - top) of what is seen, the sum that divides it, and top, in f32.
 
-    The scores are q k + bias; `top`, the best score of each query, is computed if it is not given.
+    `top`, the best score of each query, is computed if it is not given.
     """
-    scores = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
-    scores = jnp.where(mask, scores if bias is None else scores + bias, MASKED)
     if top_BHT1 is None:
-        top_BHT1 = jax.lax.stop_gradient(scores).max(-1, keepdims=True)
-    weights = jnp.where(mask, jnp.exp(scores - top_BHT1), 0)
+        top_BHT1 = jax.lax.stop_gradient(scores_BHTS).max(-1, keepdims=True)
+    weights = jnp.where(mask, jnp.exp(scores_BHTS - top_BHT1), 0)
     # The best key's weight is 1, so the sum is less only where no key is seen.
     return weights, jnp.maximum(weights.sum(-1, keepdims=True), 0.5), top_BHT1
 

@@ -13,6 +13,7 @@ matrix a layer. A product is computed in the dtype of the activations. Whatever 
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
@@ -104,6 +105,20 @@ class Linear(nnx.Module):
     ) -> Float[Array, "B T F"]:
         """Returns x @ kernel of one layer; in `dtype`, where it is not that of x."""
         return product(x_BTD, self.kernel[...], self.outputs, self.compute, dtype)
+
+
+class Bias(nnx.Module):
+    """A vector [L, F] to be added to a product, stacked over layers."""
+
+    def __init__(self, outputs: Dim, *, compute: Compute, num_layers: int) -> None:
+        zeros = jnp.zeros((num_layers, outputs.size), compute.parameters)
+        sizes = (num_layers, outputs.divisor)
+        shift = constrain(zeros, None, outputs.name, sizes=sizes)
+        self.shift = parameter(shift, stacked=True, decays=False)
+
+    def __call__(self, y_BTF: Float[Array, "B T F"]) -> Float[Array, "B T F"]:
+        """Returns the product with the bias of one layer."""
+        return y_BTF + self.shift[...][None, None].astype(y_BTF.dtype)
 
 
 def split_heads(y_BTF: Float[Array, "B T F"], num_heads: int) -> Float[Array, "B T H K"]:

@@ -1,11 +1,10 @@
-"""Where tokens are: T5's table of biases by distance, and rotary embeddings.
+"""Where tokens are, by distance: T5's table of biases.
 
 bias = RelativeBias(rng, 32, num_heads=6, std=0.04, max_distance=128, bidirectional=True, ...)
 bias(length)                        -> f32 [1, H, T, T], to be added to the scores
-rope(q_BTHK, positions_BT, 1e4)     -> queries turned by their positions
 """
 
-# B batch, T queries, S keys, H heads, K width of a head, E position buckets.
+# B batch, T queries, S keys, H heads, E position buckets.
 
 from typing import Any
 
@@ -104,16 +103,3 @@ def relative_bucket(
         jnp.int32
     )
     return offset + jnp.where(distance < exact, distance, jnp.minimum(large, num_buckets - 1))
-
-
-def rope(
-    x_BTHK: Float[Array, "B T H K"], positions_BT: Int[Array, "B T"], theta: float
-) -> Float[Array, "B T H K"]:
-    """Rotates each pair (i, i + K/2) by position * theta**(-2i/K), in f32 (Su et al., 2021)."""
-    half = x_BTHK.shape[-1] // 2
-    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = positions_BT[:, :, None, None].astype(jnp.float32) * frequency[None, None, None]
-    sin, cos = jnp.sin(angle), jnp.cos(angle)
-    first, second = x_BTHK[..., :half].astype(jnp.float32), x_BTHK[..., half:].astype(jnp.float32)
-    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return turned.astype(x_BTHK.dtype)
