@@ -14,11 +14,49 @@ from flanmix.model.t5 import T5Config
 from tests.convert.tensors import DictSource, foreign_shapes
 
 DECODER = dict(vocab_size=64, d_model=16, d_ff=24, num_heads=4, head_dim=4, num_layers=3)
+LLAMA3 = dict(rope_scaling="llama3", rope_factor=8.0, rope_theta=5e5, rope_length=16)
+YARN = dict(rope_scaling="yarn", rope_factor=4.0, rope_high_turns=32.0, rope_length=16)
+GEMMA = dict(
+    num_kv_heads=2,
+    mlp="geglu",
+    tied_head=True,
+    norm_plus_one=True,
+    post_norms=True,
+    scaled_embedding=True,
+    window=5,
+)
 T5 = dict(vocab_size=64, d_model=16, d_ff=24, num_heads=4, head_dim=4, num_decoder_layers=2)
 CONFIGS = {
     "Llama": [
         DecoderConfig(**DECODER, num_kv_heads=2),
         DecoderConfig(**DECODER, num_kv_heads=4, tied_head=True),
+        DecoderConfig(**DECODER, num_kv_heads=4, **LLAMA3),
+        DecoderConfig(**DECODER, num_kv_heads=4, rope_scaling="linear", rope_factor=2.0),
+    ],
+    "Mistral": [
+        DecoderConfig(**DECODER, num_kv_heads=2),
+        DecoderConfig(**DECODER, num_kv_heads=2, window=5),
+    ],
+    "Qwen2": [
+        DecoderConfig(**DECODER, num_kv_heads=2, qkv_bias=True, **YARN),
+        DecoderConfig(**DECODER, num_kv_heads=4, qkv_bias=True, window=5, window_pattern="gll"),
+    ],
+    "Qwen3": [DecoderConfig(**DECODER, num_kv_heads=2, qk_norm=True)],
+    "Gemma2": [
+        DecoderConfig(**DECODER, **GEMMA, window_pattern="lg", attention_cap=50.0, logit_cap=30.0),
+        DecoderConfig(**DECODER, **{**GEMMA, "window": None}, query_width=9),
+    ],
+    "Gemma3": [
+        DecoderConfig(
+            **DECODER,
+            **GEMMA,
+            qk_norm=True,
+            window_pattern="llg",
+            local_rope_theta=1e4,
+            rope_theta=1e6,
+            rope_scaling="linear",
+            rope_factor=8.0,
+        ),
     ],
     "T5": [
         T5Config(**T5, num_encoder_layers=3),
