@@ -19,6 +19,7 @@ import numpy as np
 
 from flanmix.convert.family import Tensor
 from flanmix.errors import UserError
+from flanmix.fields import checked_values
 from flanmix.model.api import ModelConfig
 from flanmix.model.decoder import DecoderConfig
 from flanmix.model.rope import Rope
@@ -79,7 +80,7 @@ def decoder(foreign: Mapping[str, Any], **fields: Any) -> DecoderConfig:
     refuse(foreign, {"partial_rotary_factor": (1, None), "quantization_config": (None,)})
     heads = needed(foreign, "num_attention_heads")
     width = needed(foreign, "hidden_size")
-    sizes = dict(
+    given = dict(
         vocab_size=needed(foreign, "vocab_size"),
         d_model=width,
         d_ff=needed(foreign, "intermediate_size"),
@@ -87,11 +88,13 @@ def decoder(foreign: Mapping[str, Any], **fields: Any) -> DecoderConfig:
         num_kv_heads=foreign.get("num_key_value_heads") or heads,
         num_layers=needed(foreign, "num_hidden_layers"),
         norm_epsilon=foreign.get("rms_norm_eps", 1e-6),
+        **fields,
     )
     try:
-        sizes["head_dim"] = foreign.get("head_dim") or width // heads
-        return DecoderConfig(**{**sizes, **fields})
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+        given = checked_values(DecoderConfig, given)
+        head_dim = foreign.get("head_dim") or width // max(1, heads)
+        return DecoderConfig(**checked_values(DecoderConfig, given | {"head_dim": head_dim}))
+    except ValueError as error:
         raise UserError(f"config.json: {error}") from None
 
 

@@ -121,3 +121,90 @@ def test_what_differs_is_named():
 def test_another_architecture_is_named():
     with pytest.raises(UserError, match=r"model_type is 'lama'.*did you mean 'llama'"):
         family_of({"model_type": "lama"})
+
+
+SIZES = dict(
+    vocab_size=64,
+    hidden_size=16,
+    intermediate_size=24,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    num_hidden_layers=2,
+)
+LINEAR = {"rope_type": "linear", "factor": 2.0}
+REFUSED = [
+    ("llama", {"attention_bias": True}, "attention_bias is True"),
+    ("llama", {"mlp_bias": True}, "mlp_bias is True"),
+    ("llama", {"hidden_act": "gelu"}, "hidden_act is 'gelu'.*'silu'"),
+    ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
+    ("llama", {"quantization_config": {"bits": 4}}, "quantization_config is .*4"),
+    ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_type 'dynamic'.*llama3"),
+    (
+        "llama",
+        {"rope_parameters": {"rope_type": "linear"}},
+        "rope_parameters.*'linear' lacks factor",
+    ),
+    ("llama", {"rope_scaling": LINEAR | {"mrope": [1]}}, r"rope_scaling has mrope \[1\]"),
+    ("llama", {"hidden_size": None}, "lacks hidden_size.*'llama'"),
+    ("llama", {"hidden_size": "16"}, "d_model is '16'"),
+    ("llama", {"num_key_value_heads": 3}, "num_kv_heads is 3"),
+    ("mistral", {"layer_types": ["full_attention"] * 2}, "layer_types is"),
+    ("qwen2", {"layer_types": ["full_attention", "linear_attention"]}, "'linear_attention'.* 1"),
+    ("qwen2", {"layer_types": ["full_attention"]}, "1 layers.*num_hidden_layers is 2"),
+    ("qwen2", {"layer_types": ["sliding_attention"] * 2}, "no sliding_window"),
+    (
+        "qwen2",
+        {"rope_scaling": {"type": "yarn", "factor": 4.0, "attention_factor": 1.5}},
+        "lacks max_position_embeddings",
+    ),
+    ("qwen3", {"attention_bias": True}, "attention_bias is True"),
+    ("qwen3_moe", {"num_experts": 8}, "model_type is 'qwen3_moe'.*'qwen3'"),
+    ("gemma2", {"hidden_activation": "gelu"}, "hidden_activation is 'gelu'"),
+    ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
+    (
+        "gemma3_text",
+        {"rope_parameters": {"sliding_attention": LINEAR}},
+        r"rope_parameters\.sliding_attention has rope_type 'linear'",
+    ),
+    ("gemma3", {}, "model_type is 'gemma3'.*'gemma3_text'"),
+]
+
+
+@pytest.mark.parametrize("model_type, fields, message", REFUSED)
+def test_what_is_not_computed_is_refused_by_name(model_type, fields, message):
+    foreign = {"model_type": model_type} | SIZES | fields
+    with pytest.raises(UserError, match=message):
+        family_of(foreign).config(foreign)
+
+
+def test_a_yarn_of_another_size_is_refused():
+    yarn = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+    foreign = {"model_type": "qwen2"} | SIZES
+    exact = {"attention_factor": 1.1386294361119891}
+    for scaling in (yarn, yarn | exact):
+        config = FAMILIES["Qwen2"].config(foreign | {"rope_scaling": scaling})
+        assert (config.rope_low_turns, config.rope_high_turns) == (1.0, 32.0)
+    with pytest.raises(UserError, match=r"attention_factor 1\.5.*1\.13863"):
+        other = {"rope_scaling": yarn | {"attention_factor": 1.5}}
+        FAMILIES["Qwen2"].config(foreign | other)
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma3"])
+def test_both_forms_of_a_rotations_fields_are_read(name):
+    """Transformers 5 puts them into `rope_parameters`; what we write is the earlier form."""
+    old = FAMILIES[name].foreign_config(CONFIGS[name][-1])
+    new = dict(old)
+    base, scaling = new.pop("rope_theta"), new.pop("rope_scaling")
+    parameters = scaling | {"rope_theta": base}
+    if name == "Gemma3":
+        local = {"rope_type": "default", "rope_theta": new.pop("rope_local_base_freq")}
+        parameters = {"full_attention": parameters, "sliding_attention": local}
+    assert FAMILIES[name].config(new | {"rope_parameters": parameters}) == CONFIGS[name][-1]
+
+
+def test_what_a_family_has_not_is_not_written():
+    config = DecoderConfig(**DECODER, num_kv_heads=2, qk_norm=True)
+    with pytest.raises(UserError, match=r"DecoderConfig\.qk_norm is True.*'llama'"):
+        FAMILIES["Llama"].foreign_config(config)
+    with pytest.raises(UserError, match=r"DecoderConfig\.prefix is True"):
+        FAMILIES["Llama"].foreign_config(DecoderConfig(**DECODER, num_kv_heads=2, prefix=True))

@@ -42,6 +42,7 @@ def test_t5_decodes_what_it_was_taught(kind):
         {"positions": "relative"},
         {"prefix": True, "num_kv_heads": 1},
         {"prefix": True, "positions": "relative", "tied_head": True, "mlp": "geglu"},
+        {"window": 3, "window_pattern": "lg", "qk_norm": True, "qkv_bias": True, "logit_cap": 2.0},
     ],
 )
 def test_decoder_decodes_what_it_was_taught(kind):

@@ -115,3 +115,56 @@ def test_rows_of_padding_make_no_nan():
         tiny.model_of(tiny.decoder_config()), tiny.decoder_batch([[3], [], []])
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+WINDOWS = [
+    {"window": 3},
+    {"window": 3, "positions": "relative", "num_kv_heads": 1},
+    {"window": 3, "window_pattern": "lg", "local_rope_theta": 100.0, "attention_cap": 2.0},
+]
+
+
+@pytest.mark.parametrize("kind", WINDOWS[:2])
+def test_a_window_ends_what_a_layer_sees(kind):
+    """One layer: no gradient from a token at or beyond the window; two layers see twice as far."""
+    batch = tiny.decoder_batch(tiny.DECODER_PACKED)
+    names = ("decoder_input_tokens",)
+    tokens_of_their_own(batch, names)
+
+    for layers in (1, 2):
+        reach_of_all = layers * (kind["window"] - 1)
+
+        def visible(row, position, reach_of_all=reach_of_all):
+            segments = batch["decoder_segment_ids"]
+            distance = position - np.arange(segments.shape[1])
+            seen = (distance >= 0) & (distance <= reach_of_all)
+            own = segments == segments[row, position]
+            return {names[0]: seen & own & (np.arange(len(segments))[:, None] == row)}
+
+        model = tiny.model_of(tiny.decoder_config(**kind, num_layers=layers))
+        assert_sees_only(model, batch, visible, names)
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+def test_packed_windows_equal_separate_examples(kind):
+    packed = tiny.decoder_batch(tiny.DECODER_PACKED)
+    separate = tiny.decoder_batch([[length] for row in tiny.DECODER_PACKED for length in row])
+    model = tiny.model_of(tiny.decoder_config(**kind))
+    assert_packing_changes_nothing(model, packed, separate)
+
+
+def test_a_pattern_of_layers_is_the_layers_one_by_one():
+    """A scan over local and global layers sees what its widest layer sees, and not more."""
+    batch = tiny.decoder_batch(tiny.DECODER_PACKED)
+    narrow, mixed, wide = (
+        tiny.forward(tiny.model_of(tiny.decoder_config(window=3, window_pattern=p)), batch)
+        for p in ("l", "lg", "g")
+    )
+    everything = tiny.forward(tiny.model_of(tiny.decoder_config()), batch)
+    np.testing.assert_allclose(wide, everything, atol=1e-6)
+    far = batch["decoder_positions"] >= 3
+    assert np.abs(mixed - narrow)[far].max() > 1e-3
+    assert np.abs(mixed - wide)[far].max() > 1e-3
+    near = (batch["decoder_segment_ids"] > 0) & ~far
+    for logits in (narrow, mixed):
+        np.testing.assert_allclose(logits[near], everything[near], atol=1e-6)

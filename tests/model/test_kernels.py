@@ -15,6 +15,10 @@ CASES = {
         tiny.decoder_config(positions="relative", prefix=True),
         tiny.decoder_batch(tiny.DECODER_PACKED),
     ),
+    "capped": (
+        tiny.decoder_config(window=3, window_pattern="lg", attention_cap=1.0, post_norms=True),
+        tiny.decoder_batch(tiny.DECODER_PACKED),
+    ),
 }
 B, T, S, H, K = 2, 3, 5, 2, 4
 
@@ -30,9 +34,10 @@ def inputs(blind):
     return [jnp.asarray(x) for x in (q, k, v, mask, bias)]
 
 
-def reference(q, k, v, mask, bias):
+def reference(q, k, v, mask, bias, cap=None):
     """Softmax over what is seen."""
     scores = jnp.einsum("bthk,bshk->bhts", q, k) + bias
+    scores = scores if cap is None else cap * jnp.tanh(scores / cap)
     weights = jax.nn.softmax(jnp.where(mask, scores, MASKED))
     return jnp.einsum("bhts,bshk->bthk", weights, v)
 
@@ -46,13 +51,20 @@ def gradients(attention, arguments, dy):
     return jax.grad(total, argnums=(0, 1, 2, 3))(q, k, v, bias)
 
 
+@pytest.mark.parametrize("cap", [None, 1.5])
 @pytest.mark.parametrize("name", KERNELS)
-def test_attention_is_a_softmax_over_what_is_seen(name):
-    attention, arguments = KERNELS[name].attention, inputs(blind=())
+def test_attention_is_a_softmax_over_what_is_seen(name, cap):
+    def attention(*arguments):
+        return KERNELS[name].attention(*arguments, cap)
+
+    def expected(*arguments):
+        return reference(*arguments, cap)
+
+    arguments = inputs(blind=())
     dy = np.random.default_rng(1).normal(size=(B, T, H, K)).astype(np.float32)
-    np.testing.assert_allclose(attention(*arguments), reference(*arguments), atol=1e-6)
+    np.testing.assert_allclose(attention(*arguments), expected(*arguments), atol=1e-6)
     tiny.assert_trees_close(
-        gradients(attention, arguments, dy), gradients(reference, arguments, dy), 1e-5
+        gradients(attention, arguments, dy), gradients(expected, arguments, dy), 1e-5
     )
 
 

@@ -40,7 +40,7 @@ def model_of(config, compute=Compute()):  # noqa: B008
     def draw(path, leaf):
         noise = generator.normal(size=leaf.shape).astype(np.float32)
         name = jax.tree_util.keystr(path)
-        if "norm" in name:
+        if "norm" in name or "shift" in name:
             return jnp.asarray(1 + 0.1 * noise, leaf.dtype)
         if "embedding" in name:
             return jnp.asarray(noise, leaf.dtype)

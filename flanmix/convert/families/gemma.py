@@ -101,11 +101,17 @@ class Gemma2:
 class Gemma3:
     """Gemma 3, the models of text alone."""
 
-    model_types = ("gemma3_text",)
+    model_types = ("gemma3_text", "gemma3")
     unread = ()
 
     def config(self, foreign: Mapping[str, Any]) -> DecoderConfig:
         """Returns our configuration of a `config.json`."""
+        if foreign["model_type"] == "gemma3":
+            raise UserError(
+                "config.json: model_type is 'gemma3', a model of texts and images: load its text "
+                "model with transformers (Gemma3ForCausalLM), save that, and read the folder, "
+                "whose model_type is 'gemma3_text'"
+            )
         return _config(
             foreign,
             foreign.get("sliding_window_pattern") or 6,
