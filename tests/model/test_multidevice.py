@@ -20,9 +20,25 @@ DECODER = (
     tiny.decoder_config(prefix=True, positions="relative"),
     tiny.decoder_batch(tiny.DECODER_PACKED[:2] * 4),
 )
+# All that the families of decoders add.
+FAMILY = (
+    tiny.decoder_config(
+        window=3,
+        window_pattern="lg",
+        local_rope_theta=100.0,
+        qk_norm=True,
+        qkv_bias=True,
+        post_norms=True,
+        norm_plus_one=True,
+        scaled_embedding=True,
+        attention_cap=2.0,
+        logit_cap=3.0,
+    ),
+    DECODER[1],
+)
 MESHES = [(T5, (8, 1, 1)), (T5, (1, 8, 1)), (T5, (2, 2, 2)), (T5, (1, 1, 8))]
 # On four devices the decoder's two key heads are replicated.
-MESHES += [(DECODER, (2, 2, 2)), (DECODER, (1, 2, 4))]
+MESHES += [(DECODER, (2, 2, 2)), (DECODER, (1, 2, 4)), (FAMILY, (2, 2, 2)), (FAMILY, (1, 2, 4))]
 # One head, or one head of keys, can't be sharded at all.
 MESHES += [((replace(T5[0], num_heads=1), T5[1]), (2, 2, 2))]
 MESHES += [((replace(DECODER[0], num_kv_heads=1), DECODER[1]), (2, 2, 2))]
@@ -54,7 +70,7 @@ def test_eight_devices_equal_one(case, shape):
     tiny.assert_trees_close(found, expected)
 
 
-@pytest.mark.parametrize("case", [T5, DECODER], ids=["t5", "decoder"])
+@pytest.mark.parametrize("case", [T5, DECODER, FAMILY], ids=["t5", "decoder", "family"])
 def test_decoding_on_a_mesh_equals_one_device(case):
     config, batch = case
     if config.architecture != "encoder_decoder":
