@@ -60,7 +60,13 @@ CONFIGS = {
     ],
     "T5": [
         T5Config(**T5, num_encoder_layers=3),
-        T5Config(**T5, num_encoder_layers=3, mlp="relu", tied_head=True),
+        T5Config(**T5, num_encoder_layers=3, mlp="relu", tied_head=True, dropout_rate=0.0),
+        T5Config(**T5, num_encoder_layers=2, mlp="swiglu", max_distance=100, norm_epsilon=1e-5),
+    ],
+    "MT5": [T5Config(**T5, num_encoder_layers=2)],
+    "UMT5": [
+        T5Config(**T5, num_encoder_layers=3, bias_per_layer=True),
+        T5Config(**T5, num_encoder_layers=1, bias_per_layer=True, tied_head=True),
     ],
 }
 CASES = [(name, config) for name, configs in CONFIGS.items() for config in configs]
