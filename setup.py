@@ -16,6 +16,7 @@ REQUIRED = [
     "flax>=0.12.8",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12",
+    "tensorstore>=0.1.80",
     "grain>=0.2.18",
     "array-record>=0.8",
     "gin-config>=0.5",

@@ -23,6 +23,7 @@ from typing import Any
 from flanmix.convert.family import Tensor, register_family
 from flanmix.errors import UserError
 from flanmix.model.api import ModelConfig
+from flanmix.model.mlp import MLPS
 from flanmix.model.t5 import T5Config
 
 # `feed_forward_proj` -> ours, and the names of its activation; gelu is the one with tanh.
@@ -247,6 +248,6 @@ def _layer(side: str, config: T5Config) -> Iterator[tuple[str, str, bool]]:
         yield "bias/table", f"0.{_TABLE}", False
     last = len(attentions)
     yield "mlp_norm/scale", f"{last}.layer_norm.weight", False
-    wi = {"wi_0": "wi"} if config.mlp == "relu" else {"wi_0": "wi_0", "wi_1": "wi_1"}
+    wi = {"wi_0": "wi_0", "wi_1": "wi_1"} if MLPS[config.mlp][1] else {"wi_0": "wi"}
     for ours, theirs in (wi | {"wo": "wo"}).items():
         yield f"mlp/{ours}/kernel", f"{last}.DenseReluDense.{theirs}.weight", True
