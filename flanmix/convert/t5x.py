@@ -18,7 +18,7 @@ scalable_t5). There every layer has a table of position biases, and the model is
 # D model width, H heads, K width of a head, L layers.
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,18 +68,39 @@ _OUTSIDE = {
 } | {f"{side}/{table}": f"{side}.block.0.layer.0.{_TABLE}" for side in _LAYERS for table in _TABLES}
 
 
+class _Layers:
+    """Reads a layer of arrays that have them all, whose layers lie in the same chunks.
+
+    What was read last is kept with all its layers, for they are asked for one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[Leaf, Index, np.ndarray] | None = None
+
+    def read(self, leaf: Leaf, index: Index, layer: int) -> np.ndarray:
+        """Returns a part of a layer; the index is without layers."""
+        if self._kept is None or self._kept[0] is not leaf or self._kept[1] != index:
+            self._kept = None  # before the next is read: the two need not fit
+            every = slice(0, leaf.shape[_SCANNED])
+            whole = leaf.read((*index[:_SCANNED], every, *index[_SCANNED:]))
+            self._kept = leaf, index, whole
+        return self._kept[2][(slice(None),) * _SCANNED + (layer,)]
+
+
 @dataclass(frozen=True)
 class _Tensor:
     """A tensor of transformers, as a view of an array of T5X.
 
     Attributes:
         leaf: the array.
+        layers: reads a layer of it.
         layer: the layer that it is of, where the array has them all.
         transposed: whether the tensor is the transpose of the matrix in the array.
         merged: which dimension, of those without layers, is one with that after it; or None.
     """
 
     leaf: Leaf
+    layers: _Layers
     layer: int | None
     transposed: bool
     merged: int | None
@@ -119,7 +140,7 @@ class _Tensor:
     def _part(self, index: Index) -> np.ndarray:
         if self.layer is None:
             return self.leaf.read(index)
-        return self.leaf.read((*index[:_SCANNED], self.layer, *index[_SCANNED:]))
+        return self.layers.read(self.leaf, index, self.layer)
 
 
 class T5XSource:
@@ -155,15 +176,15 @@ def open_t5x(folder: str | Path) -> tuple[dict[str, Any], T5XSource]:
     folder = Path(folder)
     leaves = open_leaves(folder)
     tensors: dict[str, _Tensor] = {}
+    layers = _Layers()
     for path, leaf in leaves.items():
-        for name, tensor in _views(path, leaf, folder):
-            tensors[name] = tensor
+        tensors |= _views(path, leaf, layers, folder)
     source = T5XSource(str(folder), tensors)
     return _foreign(source, _has_tables_in_layers(leaves)), source
 
 
-def _views(path: str, leaf: Leaf, folder: Path) -> Iterator[tuple[str, _Tensor]]:
-    """Yields the tensors that an array of T5X holds."""
+def _views(path: str, leaf: Leaf, layers: _Layers, folder: Path) -> dict[str, _Tensor]:
+    """Returns the tensors that an array of T5X holds."""
     layered = _IN_LAYER.fullmatch(path)
     side, number, inside = layered.groups() if layered else ("", None, "")
     name = _LAYERS[side].get(inside) if layered else _OUTSIDE.get(path)
@@ -179,12 +200,14 @@ def _views(path: str, leaf: Leaf, folder: Path) -> Iterator[tuple[str, _Tensor]]
     if dimensions != 1 + (transposed or name == "shared.weight") + (merged is not None):
         raise UserError(f"{folder}: {path} has shape {leaf.shape}, which no parameter of T5's has")
     if layered is None:
-        yield name, _Tensor(leaf, None, transposed, merged)
-    elif number is not None:
-        yield f"{side}.block.{int(number)}.layer.{name}", _Tensor(leaf, None, transposed, merged)
-    else:
-        for layer in range(leaf.shape[_SCANNED]):
-            yield f"{side}.block.{layer}.layer.{name}", _Tensor(leaf, layer, transposed, merged)
+        return {name: _Tensor(leaf, layers, None, transposed, merged)}
+    block = f"{side}.block.{{}}.layer.{name}"
+    if number is not None:
+        return {block.format(int(number)): _Tensor(leaf, layers, None, transposed, merged)}
+    return {
+        block.format(layer): _Tensor(leaf, layers, layer, transposed, merged)
+        for layer in range(leaf.shape[_SCANNED])
+    }
 
 
 # ---- the configuration that the shapes show ------------------------------------------------------

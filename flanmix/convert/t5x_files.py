@@ -30,8 +30,7 @@ from flanmix.errors import UserError
 _TARGET = "target"
 _PLACEHOLDER = "PLACEHOLDER://"  # Orbax's own word for an array that is a folder
 _METADATA = {".zarray": "zarr", "zarr.json": "zarr3"}  # file of an array -> tensorstore's driver
-# Layers that lie side by side share chunks, which are read for each of them: so they are kept.
-_CACHED_BYTES = 1 << 29
+_CACHED_BYTES = 1 << 27  # of chunks: several devices may read parts of one
 
 
 @dataclass(frozen=True)
