@@ -1,5 +1,7 @@
 """Decoding: what a row gives depends on its prompt alone."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from flanmix.data.packing import pack_row
 from flanmix.data.tokens import Lengths
 from flanmix.errors import UserError
-from flanmix.evaluate.decode import Decoding, generate
+from flanmix.evaluate.decode import Decoding, generate, stream
+from flanmix.evaluate.sampling import Sampling
 from flanmix.evaluate.token_loop import advance, start
 from flanmix.model.sharding import make_mesh
 from tests.evaluate.models import (
@@ -103,6 +106,89 @@ def test_three_widths_at_most_and_any_number_of_prompts():
     assert decode(model, []) == []
 
 
+DRAWN = Sampling(temperature=1.5, top_p=0.95, seed=7)
+
+
+def test_a_prompt_gives_the_same_text_whatever_is_beside_it():
+    model = tiny_model("causal")
+    prompts = [np.arange(3, 3 + n, dtype=np.int32) for n in (9, 12, 15, 11)]
+    together = decode(model, prompts, sampling=DRAWN)
+    assert [ids.tolist() for ids in decode(model, prompts, 1, sampling=DRAWN)] == [
+        ids.tolist() for ids in together
+    ]
+    backwards = decode(model, prompts[::-1], sampling=DRAWN)[::-1]
+    assert [ids.tolist() for ids in backwards] == [ids.tolist() for ids in together]
+    other = decode(model, prompts, sampling=replace(DRAWN, seed=8))
+    assert [ids.tolist() for ids in other] != [ids.tolist() for ids in together]
+
+
+def test_samples_of_a_prompt_differ_and_the_first_is_that_of_one():
+    model, prompts = tiny_model("causal"), prompts_of("causal")
+    several = generate(decoding_of(model, sampling=replace(DRAWN, samples=3)), prompts)
+    one = decode(model, prompts, sampling=DRAWN)
+    assert [answer[0].ids.tolist() for answer in several] == [ids.tolist() for ids in one]
+    assert all(len(answer) == 3 for answer in several)
+    assert len({tuple(own.ids.tolist()) for answer in several for own in answer}) > len(prompts)
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "causal"])
+def test_log_probabilities_are_those_of_a_whole_pass(architecture):
+    model, prompts = tiny_model(architecture), prompts_of(architecture)
+    sampling = Sampling(temperature=2.0, repetition_penalty=1.3)
+    answers = generate(decoding_of(model, sampling=sampling, scored=True), prompts)
+    lengths = Lengths(16, NEW, architecture)
+    for prompt, (answer,) in zip(prompts, answers, strict=True):
+        new = answer.ids
+        pair = example([], [], lengths)._replace(inputs=prompt, targets=new)
+        row = pack_row([pair], lengths, 0)
+        logits = forward(model, {name: jnp.asarray(x)[None] for name, x in row.items()})
+        first = 0 if lengths.two_sided else len(prompt)
+        logprobs = jax.nn.log_softmax(logits[0, first : first + len(new)])
+        expected = logprobs[np.arange(len(new)), new].sum()
+        assert answer.logprob == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_any_of_several_end_tokens_ends_a_row():
+    model, prompts = tiny_model("causal"), prompts_of("causal")
+    free = decode(model, prompts, end_ids=(-1, -1))
+    ends = (int(free[0][3]), int(free[1][2]))
+    for answer, whole in zip(decode(model, prompts, end_ids=ends), free, strict=True):
+        first = next((i for i, token in enumerate(whole) if token in ends), NEW - 1)
+        assert answer.tolist() == whole[: first + 1].tolist()
+
+
+def test_repetition_is_penalized_in_prompt_and_text():
+    model, prompts = tiny_model("causal"), prompts_of("causal")
+    never = Sampling(repetition_penalty=1e6)
+    for prompt, answer in zip(prompts, decode(model, prompts, sampling=never), strict=True):
+        read = [0, *prompt.tolist(), *answer.tolist()]
+        assert not {*answer.tolist()} & {*read[: len(prompt) + 1]}
+        assert len({*answer.tolist()}) == len(answer)
+
+
+def test_a_row_that_the_host_ends_is_cut_there_and_decoded_little_further():
+    model, prompts = tiny_model("causal"), prompts_of("causal")
+    most = 200
+    whole = decode(model, prompts, end_ids=(), max_new_tokens=most)
+    seen = []
+
+    def ends(ids):
+        seen.append(len(ids))
+        return 5 if len(ids) >= 5 else None
+
+    decoding = decoding_of(model, end_ids=(), max_new_tokens=most)
+    cut = generate(decoding, prompts, ends=ends)
+    assert [own.ids.tolist() for (own,) in cut] == [ids[:5].tolist() for ids in whole]
+    assert max(seen) < most // 2
+
+
+def test_a_stream_grows_to_what_a_batch_gives():
+    model, prompts = tiny_model("causal"), prompts_of("causal")
+    (expected,) = decode(model, prompts[:1], sampling=DRAWN)
+    grown = [own.ids.tolist() for own in stream(decoding_of(model, sampling=DRAWN), prompts[0])]
+    assert grown == [expected[:n].tolist() for n in range(1, len(expected) + 1)]
+
+
 @pytest.mark.multidevice
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_eight_devices_decode_as_one(architecture):
@@ -110,7 +196,8 @@ def test_eight_devices_decode_as_one(architecture):
         pytest.skip("needs 8 devices")
     prompts = prompts_of(architecture)
     single = tiny_model(architecture)
-    expected = decode(single, prompts, batch_size=8)
-    with jax.set_mesh(make_mesh(data=2, fsdp=2, tensor=2)):
-        answers = decode(spread(single), prompts, batch_size=8)
-    assert [a.tolist() for a in answers] == [e.tolist() for e in expected]
+    for sampling in (Sampling(), replace(DRAWN, top_k=20, repetition_penalty=1.2)):
+        expected = decode(single, prompts, batch_size=8, sampling=sampling, scored=True)
+        with jax.set_mesh(make_mesh(data=2, fsdp=2, tensor=2)):
+            answers = decode(spread(single), prompts, batch_size=8, sampling=sampling, scored=True)
+        assert [a.tolist() for a in answers] == [e.tolist() for e in expected]

@@ -13,6 +13,7 @@ from flanmix.evaluate import predictor as predictor_module
 from flanmix.evaluate.decode import Generated
 from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.evaluate.rank import OptionScores
+from flanmix.evaluate.sampling import Sampling
 from tests.evaluate.models import ARCHITECTURES, tiny_model
 
 VOCABULARY = ByteVocabulary()
@@ -164,3 +165,31 @@ def test_t5_has_no_faces_and_no_line_breaks(shared_data):
     ]
     _, choices = asked(pairs, Lengths(64, 16), load_vocabulary(str(model)))
     assert [choice.first_equal for choice in choices] == [(0, 0, 0), (0, 0), ()]
+
+
+@pytest.mark.parametrize(
+    ("written", "stops", "text", "count"),
+    [
+        ("one\n\ntwo", ("\n\n",), "one", 5),
+        ("one. two; three", (";", "."), "one", 4),
+        ("ab", ("c",), "ab", None),
+        ("caf\u00e9 au lait", ("\u00e9",), "caf", 5),  # two bytes
+    ],
+)
+def test_a_text_ends_before_its_first_stop_string(written, stops, text, count):
+    ids = np.array(VOCABULARY.encode(written), np.int32)
+    asked = []
+
+    def generated(decoding, prompts, *, ends, report):
+        asked.append(ends(ids))
+        return [[Generated(ids, -1.5), Generated(np.array([VOCABULARY.eos_id]))] for _ in prompts]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor_module, "generate", generated)
+        predictor = ModelPredictor(
+            None, VOCABULARY, Lengths(32, 16, "causal"), sampling=Sampling(stop=stops)
+        )
+        ((first, second),) = predictor.write([ids])
+    assert asked == [count]
+    assert first == (text, -1.5)
+    assert second == ("", None)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from flanmix import cli
 from flanmix.errors import UserError
-from flanmix.evaluate.predictor import Answer
+from flanmix.evaluate.predictor import Answer, Written
+from flanmix.evaluate.sampling import Sampling
 from flanmix.verbs import generate as verb
 from flanmix.verbs.prompts import read_prompts
 
@@ -138,6 +140,83 @@ def test_flags_come_before_the_file_and_stdin_is_then_left_alone(ask, tmp_path):
     assert said.err.splitlines() == [
         "flanmix: warning: prompt 2 is too long and was truncated",
         f"flanmix: warning: the prompt of line 1 of {path} is too long and was truncated",
+    ]
+
+
+def test_flags_become_settings_and_what_was_asked_for_is_printed(monkeypatch, capsys):
+    asked = []
+
+    def answers(source, prompts, sampling, *, scored, upgrade):
+        asked.append((sampling, scored))
+        return [Answer("x", samples=(Written("x", -0.5), Written("y", -1.0)))]
+
+    monkeypatch.setattr(verb, "generate", answers)
+    flags = "--temperature 0.5 --top_k 7 --top_p 0.9 --min_p 0.1 --samples 2 --seed 3 --logprobs"
+    flags += " --repetition_penalty 1.2 --max_new_tokens 9 --stop A B"
+    command = ["generate", "--checkpoint", "runs/a", "--prompt", "p", *flags.split()]
+    assert cli.main([*command, "--json"]) == 0
+    wanted = Sampling(
+        temperature=0.5,
+        top_k=7,
+        top_p=0.9,
+        min_p=0.1,
+        samples=2,
+        seed=3,
+        repetition_penalty=1.2,
+        max_new_tokens=9,
+        stop=("A", "B"),
+    )
+    assert asked == [(wanted, True)]
+    samples = [{"text": "x", "logprob": -0.5}, {"text": "y", "logprob": -1.0}]
+    assert json.loads(capsys.readouterr().out) == [
+        {"prompt": "p", **samples[0], "samples": samples}
+    ]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "  prompt    p",
+        "  text      x",
+        "  logprob   -0.5000",
+        "  text      y",
+        "  logprob   -1.0000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--top_p", "0.9"], "generate: --top_p is 0.9: must come with a temperature"),
+        (["--temperature", "x"], "generate: argument --temperature: 'x' is not a number"),
+        (["--temperature", "nan"], "generate: --temperature is nan: must be a finite number"),
+        (["--beams", "2", "--samples", "3"], "generate: --samples is 3: must not be more than"),
+        (["--output", "o.jsonl", "--json"], "generate: --output writes JSONL already"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_one_line(ask, flags, message):
+    code, said = ask("--prompt", "a", *flags)
+    assert code == 2
+    assert said.err.startswith(f"flanmix: {message}")
+    assert said.err.count("\n") == 1
+
+
+def test_a_file_keeps_what_else_its_lines_have(tmp_path, monkeypatch):
+    source, target = tmp_path / "p.jsonl", tmp_path / "folder" / "o.jsonl"
+    source.write_text('{"id": 7, "prompt": "a"}\n"b"\n')
+
+    class Writer:
+        identity = "x"
+        predictor = SimpleNamespace(sampling=Sampling(), max_new_tokens=8, scored=False)
+
+        def answers(self, prompts, report):
+            return [
+                Answer(prompt.upper(), samples=(Written(prompt.upper()),)) for prompt in prompts
+            ]
+
+    monkeypatch.setattr(verb, "open_writer", lambda source, sampling, **_: Writer())
+    command = ["generate", "--checkpoint", "runs/a", "--input", str(source)]
+    assert cli.main([*command, "--output", str(target)]) == 0
+    assert [json.loads(line) for line in target.read_text().splitlines()] == [
+        {"id": 7, "prompt": "a", "text": "A"},
+        {"prompt": "b", "text": "B"},
     ]
 
 
