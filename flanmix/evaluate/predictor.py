@@ -179,10 +179,20 @@ class ModelPredictor:
         generated = generate(self._decoding(), prompts, ends=ends, report=report)
         return [[Written(self._text(own.ids), own.logprob) for own in each] for each in generated]
 
+    def prompt(self, pair: TextExample) -> tuple[np.ndarray, bool]:
+        """Returns the ids of what a pair asks, and whether it was too long and was truncated."""
+        ((asked,),) = self._questions([pair], [("",)])
+        return asked.inputs, asked.inputs_truncated
+
     def stream(self, prompt: np.ndarray) -> Iterator[str]:
         """Writes a text to one prompt of ids; yields what there is of it after each token."""
         for written in stream(self._decoding(), prompt, ends=self._ends()):
             yield self._text(written.ids)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end an answer."""
+        return tuple(self.vocabulary.end_ids)
 
     def _decoding(self) -> Decoding:
         return Decoding(
@@ -190,7 +200,7 @@ class ModelPredictor:
             max_length=self.lengths.inputs,
             max_new_tokens=self.max_new_tokens,
             batch_size=self.batch_size,
-            end_ids=tuple(self.vocabulary.end_ids),
+            end_ids=self.end_ids,
             start_id=self.vocabulary.start_id,
             longest=self.lengths.longest_inputs,
             sampling=self.sampling,
@@ -199,7 +209,7 @@ class ModelPredictor:
 
     def _text(self, ids: np.ndarray) -> str:
         """The text of ids, cut where a stop string begins."""
-        ended = len(ids) and ids[-1] in self.vocabulary.end_ids
+        ended = len(ids) and ids[-1] in self.end_ids
         text = self.vocabulary.decode(ids[:-1] if ended else ids)
         found = [at for stop in self.sampling.stop if (at := text.find(stop)) >= 0]
         return text[: min(found)] if found else text

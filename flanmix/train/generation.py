@@ -20,7 +20,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flanmix.data.render import TextExample
-from flanmix.data.tokens import build_question
 from flanmix.errors import UserError
 from flanmix.evaluate.predictor import Answer, ModelPredictor
 from flanmix.evaluate.sampling import GREEDY, Sampling
@@ -54,11 +53,14 @@ class Writer:
         with jax.set_mesh(self.mesh):
             return self.predictor.generate(pairs, report=report)
 
-    def ids(self, prompt: str) -> np.ndarray:
-        """Returns the ids of a prompt, truncated as in training."""
-        vocabulary, lengths = self.predictor.vocabulary, self.predictor.lengths
-        ids, empty = vocabulary.encode_batch([prompt, ""])
-        return build_question(ids, [empty], vocabulary, lengths)[0].inputs
+    def ids(self, turns: Sequence[str]) -> tuple[np.ndarray, bool]:
+        """Returns the ids of turns, and whether they are too long and were truncated.
+
+        Args:
+            turns: the user's and the model's in alternation. Of plain text, which has no turns, the
+                last one alone is read.
+        """
+        return self.predictor.prompt(TextExample.of_pair(turns[-1], ""))
 
     def stream(self, prompt: np.ndarray) -> Iterator[str]:
         """Writes a text to the ids of a prompt; yields what there is of it after each token.

@@ -20,20 +20,19 @@ _PROMPT = "> "
 
 
 def converse(
-    ids_of: Callable[[Sequence[str]], np.ndarray],
+    ids_of: Callable[[Sequence[str]], tuple[np.ndarray, bool]],
     stream: Callable[[np.ndarray], Iterator[str]],
     *,
     keeps_turns: bool,
-    longest: int,
     stops: Sequence[str] = (),
 ) -> None:
     """Asks and answers until the input ends.
 
     Args:
-        ids_of: the ids of turns, of which the last is the user's.
+        ids_of: the ids of turns, of which the last is the user's, and whether they are too long and
+            were truncated.
         stream: yields the text that a model writes to ids, longer each time.
         keeps_turns: whether a turn sees those before it.
-        longest: most ids that the model reads.
         stops: texts that end a text; what may be the beginning of one is held back.
     """
     turns: list[str] = []
@@ -41,15 +40,14 @@ def converse(
         if not typed.strip():
             continue
         turns = [*turns, typed] if keeps_turns else [typed]
-        ids = ids_of(turns)
-        while len(ids) > longest and len(turns) > 2:
+        ids, too_long = ids_of(turns)
+        if too_long and len(turns) > 1:
+            warn("the conversation is too long: its oldest turns are left out")
+        while too_long and len(turns) > 1:
             turns = turns[2:]
-            ids = ids_of(turns)
-            warn("the conversation is too long: its oldest turns were left out")
-        if len(ids) > longest:
-            warn(f"this has {len(ids)} tokens, and the model reads {longest}: write less")
-            turns = turns[:-1]
-            continue
+            ids, too_long = ids_of(turns)
+        if too_long:
+            warn("this is too long and was truncated")
         text = _shown(stream(ids), stops)
         turns = [*turns, text]
 

@@ -101,13 +101,7 @@ def _talk(args: argparse.Namespace, sampling: Sampling) -> None:
     if sampling.samples > 1 or sampling.beams > 1:
         raise UserError("generate: on a terminal there is one text at a time: no samples, no beams")
     writer = open_writer(args.checkpoint, sampling, rows=1, upgrade=upgraded_record)
-    converse(
-        lambda turns: writer.ids(turns[-1]),
-        writer.stream,
-        keeps_turns=False,
-        longest=writer.predictor.lengths.longest_inputs,
-        stops=sampling.stop,
-    )
+    converse(writer.ids, writer.stream, keeps_turns=False, stops=sampling.stop)
 
 
 def _warn_if_truncated(prompt: Prompt, answer: Answer) -> None:

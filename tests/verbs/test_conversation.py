@@ -24,7 +24,8 @@ def talk(monkeypatch, capsys):
         asked = []
 
         def ids_of(turns):
-            return np.array([ord(letter) for letter in "|".join(turns)])
+            ids = np.array([ord(letter) for letter in "|".join(turns)])
+            return ids[:longest], len(ids) > longest
 
         def stream(ids):
             asked.append("".join(map(chr, ids)))
@@ -33,7 +34,7 @@ def talk(monkeypatch, capsys):
                 yield answer[:length]
 
         monkeypatch.setattr(builtins, "input", type_line)
-        converse(ids_of, stream, keeps_turns=keeps_turns, longest=longest, stops=stops)
+        converse(ids_of, stream, keeps_turns=keeps_turns, stops=stops)
         return asked, capsys.readouterr().out
 
     return run
@@ -52,9 +53,9 @@ def test_a_chat_keeps_its_turns_and_leaves_the_oldest_out(talk):
     assert asked == ["ab", "ab|AB|cd", "cd|CD|ef"]
 
 
-def test_what_is_too_long_is_not_asked(talk):
+def test_what_is_too_long_is_truncated(talk):
     asked, _ = talk("a" * 9, "b", longest=8, keeps_turns=True)
-    assert asked == ["b"]
+    assert asked == ["a" * 8, "b"]
 
 
 def test_control_characters_are_shown_and_not_obeyed(talk):
