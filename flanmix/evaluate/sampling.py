@@ -164,11 +164,12 @@ def choose(
         sampling: the settings.
     """
     scores_BV = logits_BV
+    if seen_BV is not None or sampling.temperature:  # these need whole rows
+        scores_BV = constrain(scores_BV, "batch", None)
     if seen_BV is not None:
-        scores_BV = jnp.where(seen_BV, penalized(logits_BV, sampling.repetition_penalty), logits_BV)
+        scores_BV = jnp.where(seen_BV, penalized(scores_BV, sampling.repetition_penalty), scores_BV)
     if sampling.temperature:
-        # Drawing needs whole rows: vocabularies that are sharded are gathered.
-        scores_BV = filtered(constrain(scores_BV, "batch", None), sampling)
+        scores_BV = filtered(scores_BV, sampling)
         vocabulary = scores_BV.shape[-1]
         noise_BV = jax.vmap(lambda key: jax.random.gumbel(key, (vocabulary,)))(keys_B)
         scores_BV = scores_BV + constrain(noise_BV, "batch", None)
@@ -188,6 +189,7 @@ def logprob_of(logits_BV: Float[Array, "B V"], token_B: Int[Array, " B"]) -> Flo
 
     Of the model's own logits, it is before any penalty, temperature or filter.
     """
+    logits_BV = constrain(logits_BV, "batch", None)
     chosen_BV = jnp.arange(logits_BV.shape[-1])[None] == token_B[:, None]
     top_B = logits_BV.max(-1)
     total_B = jnp.exp(logits_BV - top_B[:, None]).sum(-1)
