@@ -46,6 +46,8 @@ def generate_file(
         UserError: the file was begun otherwise, or is not such a file.
     """
     done = _resumed(path, _settings(writer), prompts)
+    if done == len(prompts):
+        return done
     with (
         path.open("a", encoding="utf-8") as file,
         bar(len(prompts), "prompt", initial=done) as bar_,
