@@ -55,11 +55,9 @@ def test_a_cache_keeps_its_types(name):
         logits, cache = jax.eval_shape(lambda m, b: m.prefill(b, 3), model, batch)
         tokens = jax.ShapeDtypeStruct(logits.shape[:1], jnp.int32)
         again = jax.eval_shape(lambda m, c, t: m.decode_step(c, t), model, cache, tokens)
-        described = [
-            [(x.shape, x.dtype) for x in jax.tree.leaves(t)] for t in (again, (logits, cache))
-        ]
-        assert described[0] == described[1]
-        assert jax.tree.structure(again) == jax.tree.structure((logits, cache))
+        (found, structure), (wanted, before) = map(jax.tree.flatten, (again, (logits, cache)))
+        assert structure == before
+        assert [(x.shape, x.dtype) for x in found] == [(x.shape, x.dtype) for x in wanted]
 
 
 @pytest.mark.parametrize("name", CASES)
