@@ -123,10 +123,8 @@ def flanmix_call(folder: Path):
     graph = split(jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(0)))[0]
     model = merge(graph, params)
     prompts = list(prompts_of(config.vocab_size))
-    if config.architecture != "encoder_decoder":  # the row has its first token from elsewhere
-        prompts = [prompt[1:] for prompt in prompts]
-    options = dict(max_length=LENGTH - (config.architecture != "encoder_decoder"))
-    options |= dict(max_new_tokens=NEW, batch_size=ROWS, end_ids=())
+    options = dict(max_length=LENGTH, max_new_tokens=NEW, batch_size=ROWS, end_ids=())
+    options |= dict(start_id=None)
     decoding = Decoding(model, **options)
 
     def run():
@@ -147,8 +145,6 @@ def transformers_call(folder: Path):
         kind = transformers.AutoModelForSeq2SeqLM
     model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     ids = prompts_of(config.vocab_size)
-    if not config.is_encoder_decoder:
-        ids[:, 0] = 0
     ids = torch.tensor(ids, dtype=torch.int64)
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0

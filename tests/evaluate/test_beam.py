@@ -32,7 +32,7 @@ def all_texts(end_ids):
 
 def logprobs_of(model, prompt, architecture, texts):
     """The log-probability of each text, token by token through `decode_step`."""
-    rows = prompt_rows([prompt] * len(texts), 8, architecture, None)
+    rows = prompt_rows([prompt] * len(texts), 9, architecture, 0)
     logits, cache = prefill(model, {name: jnp.asarray(x) for name, x in rows.items()})
     padded = np.array([[*text, *[0] * (LENGTH - len(text))] for text in texts], np.int32)
     total = np.zeros(len(texts))

@@ -213,10 +213,8 @@ def test_inputs_that_are_cut_are_counted(store, monkeypatch, architecture):
     def first(model, questions, **settings):
         return [OptionScores(-np.arange(len(q)), np.ones(len(q))) for q in questions]
 
-    def written(decoding, prompts, **settings):
-        return [[Generated(prompt)] for prompt in prompts]
-
     monkeypatch.setattr(predictor_module, "rank", first)
+    written = lambda _, prompts, **__: [[Generated(prompt)] for prompt in prompts]  # noqa: E731
     monkeypatch.setattr(predictor_module, "generate", written)
     tasks = eval_tasks({"two": mixture("two", ["fixed", "several"])}, 1)
     for length, trimmed in ((16, 100.0), (256, 0.0)):
