@@ -71,7 +71,7 @@ def _check(parser: _Parser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="tasks or mixtures; all if none")
     parser.add_argument("--store", metavar="DIR", help="check the prepared records too")
     parser.add_argument(
-        "--vocabulary", metavar="V", help="say what byte, pocket or a SentencePiece file loses"
+        "--vocabulary", metavar="V", help="say what this one loses: byte, pocket, a file, a folder"
     )
     _json(parser)
 
@@ -85,13 +85,25 @@ def _show(parser: _Parser) -> None:
     parser.add_argument("--seed", type=_count, default=0, metavar="S", help="of order and template")
     parser.add_argument("--store", metavar="DIR", help="read prepared records, not the source")
     parser.add_argument("--tokens", action="store_true", help="each token and whether it has loss")
+    parser.add_argument(
+        "--architecture",
+        choices=("encoder_decoder", "causal", "prefix"),
+        default="encoder_decoder",
+        help="what reads the tokens",
+    )
+    parser.add_argument(
+        "--separator", metavar="TEXT", help="between inputs and targets of a decoder; a newline"
+    )
     _vocabulary(parser)
     _json(parser)
 
 
 def _vocabulary(parser: _Parser, default: str | None = "pocket") -> None:
     parser.add_argument(
-        "--vocabulary", default=default, metavar="V", help="byte, pocket or a SentencePiece file"
+        "--vocabulary",
+        default=default,
+        metavar="V",
+        help="byte, pocket, a SentencePiece file, a tokenizer.json or a folder with one",
     )
 
 

@@ -47,6 +47,7 @@ class Reading:
         seed: the run's seed.
         streams: logical streams of the data.
         packed: whether a row may hold several examples.
+        separator: text between inputs and targets of a decoder-only row.
     """
 
     inputs_length: int
@@ -55,6 +56,7 @@ class Reading:
     seed: int = 0
     streams: int = 16
     packed: bool = True
+    separator: str = ""
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,7 @@ def _measured(
                 reading.inputs_length,
                 reading.targets_length,
                 reading.architecture,  # pyrefly: ignore[bad-argument-type]  # checked there
+                reading.separator,
             )
         except ValueError as error:
             raise UserError(str(error)) from None

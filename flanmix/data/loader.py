@@ -28,6 +28,7 @@ from jaxtyping import Int64
 
 from flanmix.data.examples import TRAIN, ExampleReader
 from flanmix.data.packing import Features
+from flanmix.data.separator import separator_of
 from flanmix.data.store.store import Store
 from flanmix.data.streams import HostRows, Stream, check_states
 from flanmix.data.tokens import Architecture, Lengths
@@ -56,6 +57,8 @@ class LoaderConfig:
         streams: logical streams; divides batch_size. Left out: gcd(batch_size, 16).
         architecture: `encoder_decoder`, `causal` or `prefix`.
         pack: whether a row may hold several examples.
+        separator: text between inputs and targets of a decoder-only row; None for a newline, and
+            for encoder-decoder, which has none.
 
     Raises:
         ValueError: for a value out of its range.
@@ -68,6 +71,7 @@ class LoaderConfig:
     streams: int | None = None
     architecture: Architecture = "encoder_decoder"
     pack: bool = True
+    separator: str | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -86,7 +90,8 @@ class LoaderConfig:
     @property
     def lengths(self) -> Lengths:
         """The row's lengths."""
-        return Lengths(self.inputs_length, self.targets_length, self.architecture)
+        separator = separator_of(self.architecture, self.separator)
+        return Lengths(self.inputs_length, self.targets_length, self.architecture, separator)
 
 
 class Loader:

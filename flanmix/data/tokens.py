@@ -8,7 +8,8 @@ Decoder-only (one sequence `inputs targets EOS`, of inputs_length + targets_leng
 side may use what the other leaves, and has its own length for certain. So a long input gives way to
 the targets, from its tail; targets are truncated only where they are longer than targets_length
 *and* the rest of the row is taken. The tail goes on both sides in every architecture, so that the
-same text survives whichever model reads it.
+same text survives whichever model reads it. The separator (`flanmix/data/separator.py`) ends the
+inputs, as EOS ends an encoder's; where there are no inputs there is none.
 
 An example of several turns becomes two sides too. Each target token has its own weight:
 
@@ -16,6 +17,8 @@ An example of several turns becomes two sides too. Each target token has its own
     decoder-only    inputs  ask                            targets  answer more again EOS
                                                            weights  1      0    1     1
     encoder-decoder inputs  ask answer more EOS            targets  again EOS,  all of weight 1
+
+Of a decoder-only row, a separator stands before every turn with loss that follows one without.
 
 What follows the last span with loss is left out: nothing would be learnt from it.
 
@@ -29,7 +32,10 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from flanmix.data.render import TextExample
+from flanmix.data.separator import separator_ids, separator_of
 from flanmix.data.vocabulary import Vocabulary
+
+_NOTHING = np.empty(0, np.int32)
 
 Architecture = Literal["encoder_decoder", "causal", "prefix"]
 
@@ -42,14 +48,16 @@ class Lengths:
         inputs: INPUTS_LENGTH, tokens.
         targets: TARGETS_LENGTH, tokens; a decoder-only row has the sum of both.
         architecture: `encoder_decoder`, `causal` or `prefix` (decoder-only, inputs bidirectional).
+        separator: text between inputs and targets of a decoder-only row; empty for none.
 
     Raises:
-        ValueError: for an unknown architecture or a length below 2.
+        ValueError: for an unknown architecture, a length below 2, or a separator for two rows.
     """
 
     inputs: int
     targets: int
     architecture: Architecture = "encoder_decoder"
+    separator: str = ""
 
     def __post_init__(self) -> None:
         if self.architecture not in get_args(Architecture):
@@ -58,6 +66,7 @@ class Lengths:
         for name in ("inputs", "targets"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name}_length is {getattr(self, name)}: it must be at least 2")
+        separator_of(self.architecture, self.separator)
 
     @property
     def two_sided(self) -> bool:
@@ -79,7 +88,7 @@ class Example(NamedTuple):
     """A tokenized example.
 
     Attributes:
-        inputs: i32 ids; with EOS for encoder-decoder.
+        inputs: i32 ids; with EOS for encoder-decoder, with the separator for decoder-only.
         targets: i32 ids with EOS.
         weights: f32, the loss weight of each target token; 0 where it has no loss.
         task: the task's number in the mixture.
@@ -124,10 +133,11 @@ def tokenize(
         lengths: the row's lengths.
     """
     ids = iter(vocabulary.encode_batch([text for e in examples for text, _ in e.spans]))
+    separator = separator_ids(vocabulary, lengths.separator)
     tokenized = []
     for example, task, weight in zip(examples, tasks, weights, strict=True):
         spans = [(next(ids), has_loss) for _, has_loss in example.spans]
-        inputs, targets, has_loss = _two_sides(spans, lengths.two_sided)
+        inputs, targets, has_loss = _two_sides(spans, lengths.two_sided, separator)
         tokenized.append(
             build_example(
                 inputs,
@@ -137,17 +147,19 @@ def tokenize(
                 task=task,
                 weight=weight * example.weight,
                 has_loss=has_loss,
+                separator=separator,
             )
         )
     return tokenized
 
 
 def _two_sides(
-    spans: Sequence[tuple[np.ndarray, bool]], two_sided: bool
+    spans: Sequence[tuple[np.ndarray, bool]], two_sided: bool, separator: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Divides spans of ids into inputs and targets; (inputs, targets, which targets have loss).
 
-    None stands for all of the targets.
+    None stands for all of the targets. A separator is put before later turns with loss, not between
+    inputs and targets: what is truncated there stands before it.
     """
     if not any(has_loss and len(ids) for ids, has_loss in spans):  # to be written is EOS alone
         first = next(number for number, (_, has_loss) in enumerate(spans) if has_loss)
@@ -161,11 +173,15 @@ def _two_sides(
         while first and losses[first - 1]:
             first -= 1
     inputs = _joined([ids for ids, _ in spans[:first]])
-    targets = _joined([ids for ids, _ in spans[first : last + 1]])
     if all(losses[first : last + 1]):
-        return inputs, targets, None
-    has_loss = [np.full(len(ids), loss) for ids, loss in spans[first : last + 1]]
-    return inputs, targets, np.concatenate(has_loss)
+        return inputs, _joined([ids for ids, _ in spans[first : last + 1]]), None
+    written: list[tuple[np.ndarray, bool]] = []
+    for number in range(first, last + 1):
+        if number > first and losses[number] and not losses[number - 1]:
+            written.append((separator, False))
+        written.append(spans[number])
+    has_loss = np.concatenate([np.full(len(ids), loss) for ids, loss in written])
+    return inputs, _joined([ids for ids, _ in written]), has_loss
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -181,8 +197,9 @@ def build_example(
     task: int = 0,
     weight: float = 1.0,
     has_loss: np.ndarray | None = None,
+    separator: np.ndarray | None = None,
 ) -> Example:
-    """Adds EOS and truncates.
+    """Adds EOS and the separator, and truncates.
 
     Args:
         inputs: ids, without EOS.
@@ -192,23 +209,27 @@ def build_example(
         task: the task's number in the mixture.
         weight: loss weight of the tokens that have loss.
         has_loss: which of the targets have loss; None for all. EOS has what is before it has.
+        separator: ids that end the inputs, where there are any; None for none.
     """
     unknown = 0
     if (unk := vocabulary.unk_id) is not None:
         unknown = np.count_nonzero(inputs == unk) + np.count_nonzero(targets == unk)
-    inputs_budget, targets_budget = token_budget(len(inputs), len(targets), lengths)
-    tail = 1 if lengths.two_sided else 0
-    kept = _truncated(targets, targets_budget - 1, vocabulary.eos_id)
+    tail = np.array([vocabulary.eos_id], np.int32) if lengths.two_sided else _NOTHING
+    if separator is not None and len(inputs):
+        tail = np.concatenate([tail, separator])
+    num_inputs = len(inputs) + (0 if lengths.two_sided else len(tail))
+    inputs_budget, targets_budget = token_budget(num_inputs, len(targets), lengths)
+    kept = _truncated(targets, targets_budget, np.array([vocabulary.eos_id], np.int32))
     weights = np.full(len(kept), weight, np.float32)
     if has_loss is not None:
         weights[:-1] *= has_loss[: len(kept) - 1]
         weights[-1] = weights[-2] if len(kept) > 1 else weight
     return Example(
-        _truncated(inputs, inputs_budget - tail, vocabulary.eos_id if tail else None),
+        _truncated(inputs, inputs_budget, tail),
         kept,
         weights,
         task,
-        len(inputs) + tail > inputs_budget,
+        len(inputs) + len(tail) > inputs_budget,
         len(targets) + 1 > targets_budget,
         int(unknown),
     )
@@ -218,7 +239,7 @@ def token_budget(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[i
     """Tokens that the inputs and the targets may take, EOS included, before they are truncated.
 
     Args:
-        num_inputs: ids of the inputs, without EOS.
+        num_inputs: ids of the inputs, without EOS, with the separator.
         num_targets: ids of the targets, without EOS.
         lengths: the row's lengths.
     """
@@ -231,7 +252,12 @@ def token_budget(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[i
 
 
 def build_question(
-    inputs: np.ndarray, answers: Sequence[np.ndarray], vocabulary: Vocabulary, lengths: Lengths
+    inputs: np.ndarray,
+    answers: Sequence[np.ndarray],
+    vocabulary: Vocabulary,
+    lengths: Lengths,
+    *,
+    separator: np.ndarray | None = None,
 ) -> tuple[Example, ...]:
     """Builds the examples of one question, one for each answer that it may have.
 
@@ -244,20 +270,19 @@ def build_question(
         answers: ids of each answer, without EOS; at least one.
         vocabulary: the vocabulary.
         lengths: the row's lengths.
+        separator: ids that end the inputs, where there are any; None for none.
     """
-    asked = build_example(inputs, max(answers, key=len), vocabulary, lengths)
+    longest = max(answers, key=len)
+    asked = build_example(inputs, longest, vocabulary, lengths, separator=separator)
     return tuple(
-        build_example(inputs, answer, vocabulary, lengths)._replace(
+        build_example(inputs, answer, vocabulary, lengths, separator=separator)._replace(
             inputs=asked.inputs, inputs_truncated=asked.inputs_truncated
         )
         for answer in answers
     )
 
 
-def _truncated(ids: np.ndarray, budget: int, eos: int | None) -> np.ndarray:
-    kept = min(len(ids), budget)
-    truncated = np.empty(kept + (eos is not None), np.int32)
-    truncated[:kept] = ids[:kept]
-    if eos is not None:
-        truncated[kept] = eos
-    return truncated
+def _truncated(ids: np.ndarray, budget: int, tail: np.ndarray) -> np.ndarray:
+    """As many of the ids as the budget has room for before the tail, and the tail."""
+    kept = ids[: max(0, budget - len(tail))]
+    return np.concatenate([kept, tail]).astype(np.int32, copy=False)

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from flanmix.data.render import TextExample
+from flanmix.data.separator import separator_ids
 from flanmix.data.tokens import Lengths, build_question
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.evaluate.decode import Decoding, Ends, generate, stream
@@ -238,8 +239,11 @@ class ModelPredictor:
         texts = [pair.inputs for pair in pairs] + [text for own in answers for text in own]
         ids = iter(self.vocabulary.encode_batch(texts))
         inputs = [next(ids) for _ in pairs]
+        between = separator_ids(self.vocabulary, self.lengths.separator)
         return [
-            build_question(own, [next(ids) for _ in texts], self.vocabulary, self.lengths)
+            build_question(
+                own, [next(ids) for _ in texts], self.vocabulary, self.lengths, separator=between
+            )
             for own, texts in zip(inputs, answers, strict=True)
         ]
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import jax
 
-from flanmix.console import say
+from flanmix.console import say, warn
 from flanmix.data.loader import Loader
+from flanmix.data.separator import separator_ids
 from flanmix.data.store.store import Store
+from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
 from flanmix.errors import UserError
 from flanmix.model.api import ModelConfig
@@ -62,8 +64,10 @@ def open_data(config: DataConfig, model: ModelConfig) -> Data:
             f"{type(model).__name__}.vocab_size is {model.vocab_size}, and vocabulary "
             f"'{config.vocabulary}' has {vocabulary.size} ids: make it {vocabulary.padded_size}"
         )
+    settings = config.loader(model.architecture)
+    _check_separator(config, settings.lengths, vocabulary)
     loader = Loader(
-        config.loader(model.architecture),
+        settings,
         mixture,
         store,
         vocabulary,
@@ -71,6 +75,26 @@ def open_data(config: DataConfig, model: ModelConfig) -> Data:
         process_count=jax.process_count(),
     )
     return Data(mixture, absent, store, vocabulary, loader)
+
+
+def _check_separator(config: DataConfig, lengths: Lengths, vocabulary: Vocabulary) -> None:
+    """Says so if the vocabulary has no tokens for the separator.
+
+    Raises:
+        UserError: it leaves the inputs no room.
+    """
+    ids = separator_ids(vocabulary, lengths.separator)
+    if len(ids) >= lengths.inputs:
+        raise UserError(
+            f"SEPARATOR is {lengths.separator!r}, {len(ids)} tokens of '{config.vocabulary}': "
+            f"INPUTS_LENGTH={lengths.inputs} has no room for more"
+        )
+    if lengths.separator and not len(ids):
+        warn(
+            f"vocabulary '{config.vocabulary}' has no token for the separator "
+            f"{lengths.separator!r}: nothing stands between inputs and targets; another SEPARATOR "
+            "would"
+        )
 
 
 def open_store(config: DataConfig) -> Store:

@@ -138,9 +138,13 @@ def check_unchanged(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
 
 def _data_difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for key in now["data"]:
-        old, new = saved["data"].get(key), now["data"][key]
+        # Earlier versions put nothing between the two sides.
+        old = saved["data"].get(key, "" if key == "SEPARATOR" else None)
+        new = now["data"][key]
         if old == new:
             continue
+        if key == "SEPARATOR":
+            return f"{key} was {old!r} and is {new!r}"
         if key != "vocabulary":
             return f"{key} was {old} and is {new}"
         was, is_now = saved.get("vocabulary"), now["vocabulary"]

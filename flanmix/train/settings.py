@@ -77,6 +77,8 @@ class DataConfig:
         pack: whether a row may hold several examples.
         data_dir: where TFDS finds its datasets, for the hint when tasks are not prepared.
         allow_missing: whether tasks that are not prepared are left out, and named, or an error.
+        separator: text between inputs and targets of a decoder-only row; None for a newline, '' for
+            nothing. An encoder-decoder has none.
     """
 
     store: str = by_macro("STORE", decides_batches=False)
@@ -91,6 +93,7 @@ class DataConfig:
     pack: bool = True
     data_dir: str | None = by_macro("DATA_DIR", decides_batches=False, default=None)
     allow_missing: bool = by_macro("ALLOW_MISSING", decides_batches=False, default=False)
+    separator: str | None = by_macro("SEPARATOR", decides_batches=False, default=None)  # see below
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -98,7 +101,7 @@ class DataConfig:
         check_range(self, 1, "batch_size", "streams")
         check_range(self, 2, "inputs_length", "targets_length")
         check_interval(self, SEEDS, "seed")
-        _ = self.loader("encoder_decoder")
+        _ = self.loader("causal" if self.separator else "encoder_decoder")
 
     def loader(self, architecture: str) -> LoaderConfig:
         """Returns the loader's configuration for a model's architecture."""
@@ -110,6 +113,7 @@ class DataConfig:
             streams=self.streams,
             architecture=typing.cast(Architecture, architecture),
             pack=self.pack,
+            separator=self.separator,
         )
 
     def recorded(self, architecture: str) -> dict[str, Any]:
@@ -119,8 +123,11 @@ class DataConfig:
             for declared in dataclasses.fields(self)
             if decides_batches(declared)
         }
-        streams = self.loader(architecture).num_streams
-        return values | {gin_name(self, "streams"): streams, "architecture": architecture}
+        loader = self.loader(architecture)
+        values |= {gin_name(self, "streams"): loader.num_streams, "architecture": architecture}
+        if not loader.lengths.two_sided:  # the one that is meant where none is said
+            values[gin_name(self, "separator")] = loader.lengths.separator
+        return values
 
 
 @dataclass(frozen=True)

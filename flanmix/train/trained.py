@@ -6,14 +6,19 @@ lengths = trained_lengths(opened)            # Lengths(144, 24, "encoder_decoder
 at_hand("/data/smollm2", Path("runs/a"))     # that folder, or runs/a's own copy once it is gone
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from flanmix.console import say
+from flanmix.data.separator import separator_of
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
 from flanmix.errors import UserError
 from flanmix.learn.checkpoint import OpenCheckpoint, newest_tokenizer, recorded_model
 from flanmix.train.run_record import vocabulary_digest
+from flanmix.train.settings import Run
 
 # Inputs and targets of a model that was not trained here: prompts as long as most are.
 UNTRAINED = (1024, 256)
@@ -63,4 +68,26 @@ def trained_lengths(opened: OpenCheckpoint) -> Lengths:
     Of a pretrained model that was only converted nobody has said them: it gets `UNTRAINED`.
     """
     inputs, targets = opened.run.get("lengths", UNTRAINED)
-    return Lengths(inputs, targets, recorded_model(opened.run).architecture)
+    architecture = recorded_model(opened.run).architecture
+    return Lengths(inputs, targets, architecture, _separator(opened.run, architecture))
+
+
+def as_trained(run: Run, record: Mapping[str, Any]) -> Run:
+    """Returns a run with the separator of a checkpoint's training, where the run says none.
+
+    Args:
+        run: the run.
+        record: the checkpoint's run record; empty if there is no checkpoint.
+    """
+    if run.data.separator is not None or run.loader.lengths.two_sided:
+        return run
+    separator = _separator(record, run.model.architecture)
+    return replace(run, data=replace(run.data, separator=separator))
+
+
+def _separator(record: Mapping[str, Any], architecture: str) -> str:
+    """The separator of a model's training; that of its architecture if it was not trained here."""
+    data = record.get("data", {})
+    # Records of before there was a separator do not name it.
+    said = data.get("SEPARATOR", "") if "BATCH_SIZE" in data else None
+    return separator_of(architecture, said)

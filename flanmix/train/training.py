@@ -22,7 +22,7 @@ from flanmix.convert.folder import is_pretrained
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
 from flanmix.errors import UserError
 from flanmix.evaluate.evaluator import with_seen
-from flanmix.learn.checkpoint import open_checkpoint, set_aside
+from flanmix.learn.checkpoint import newest_record, open_checkpoint, set_aside
 from flanmix.learn.checkpoint_writer import CheckpointWriter
 from flanmix.learn.integrity import saved_steps
 from flanmix.learn.step import TrainState
@@ -41,7 +41,7 @@ from flanmix.train.run_lock import locked
 from flanmix.train.run_record import check_unchanged, run_record, seen_elsewhere, write_config
 from flanmix.train.scoring import EvalRunner, configured_tasks
 from flanmix.train.settings import Run
-from flanmix.train.trained import at_hand
+from flanmix.train.trained import as_trained, at_hand
 from flanmix.train.truncated import say_truncation
 
 PyTree = Any
@@ -60,6 +60,7 @@ def train(run: Run, text: str) -> End:
     Raises:
         UserError: anything that the user can mend, before anything is computed where possible.
     """
+    run = as_trained(run, newest_record(run.folder / CHECKPOINTS))
     if run.train is None:
         raise UserError("the run has nothing to train with: Run.train is None")
     run.check_devices(jax.device_count(), jax.process_count())

@@ -35,7 +35,7 @@ from flanmix.train.replicated import check_replicated
 from flanmix.train.run_record import seen_elsewhere
 from flanmix.train.scoring import asked_tasks, keep_scores, say_losses, score_model
 from flanmix.train.settings import Run
-from flanmix.train.trained import trained_vocabulary
+from flanmix.train.trained import as_trained, trained_vocabulary
 from flanmix.verbs import gin_config
 
 
@@ -90,6 +90,7 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
     tasks = asked_tasks(run.data, run.evaluation, store, newest_record(source).get("mixture"))
     opened = open_checkpoint(source, model_of=lambda _: run.model, compute=run.compute)
     vocabulary = trained_vocabulary(opened, run.data.vocabulary)
+    run = as_trained(run, opened.run)
     known = declared(opened.run, run.checkpoints)
     scores = score_model(
         run,

@@ -90,6 +90,7 @@ def _reading(args: argparse.Namespace, run: "Run | None") -> Reading | None:
             seed=loader.seed,
             streams=loader.num_streams,
             packed=loader.pack,
+            separator=loader.lengths.separator,
         )
     if lengths == (None, None):
         return None

@@ -8,7 +8,9 @@ r"""`flanmix show`: rendered examples of a task, as a model will see them.
 
 With a store the records are the prepared ones; without, they come straight from the source where
 that is cheap (files, and generators beside the card). Record, template and exemplars are drawn as
-the loader draws them. With `--tokens`, tokens with loss stand in brackets: [▁yes] [</s>].
+the loader draws them. With `--tokens`, tokens with loss stand in brackets: [▁yes] [</s>]; they are
+an encoder-decoder's two sides, or with `--architecture causal` a decoder's sequence, with its start
+token and separator.
 Control characters are shown as `\x00`.
 """
 
@@ -20,6 +22,7 @@ from flanmix.console import print_json, printable
 from flanmix.data.preview import preview
 from flanmix.data.render import TextExample
 from flanmix.data.store.store import Store
+from flanmix.errors import UserError
 from flanmix.registry.catalogue import default_catalogue
 
 
@@ -37,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
     )
     rows = [_row(example) for example in examples]
     if args.tokens:
-        tokens = _tokens(examples, args.vocabulary)
+        tokens = _tokens(examples, args)
         rows = [{**row, **extra} for row, extra in zip(rows, tokens, strict=True)]
     if args.json:
         print_json(rows)
@@ -58,18 +61,24 @@ def _row(example: TextExample) -> dict[str, Any]:
     }
 
 
-def _tokens(examples: Sequence[TextExample], name: str) -> list[dict[str, Any]]:
-    """Tokens, ids and loss (0 or 1) of each, inputs first; EOS on both, nothing is truncated."""
+def _tokens(examples: Sequence[TextExample], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Tokens, ids and loss (0 or 1) of each, inputs first; nothing is truncated."""
+    from flanmix.data.separator import separator_of
     from flanmix.data.tokens import Lengths, tokenize
     from flanmix.data.vocabulary import load_vocabulary
 
-    vocabulary = load_vocabulary(name)
-    endless = Lengths(2**30, 2**30)
+    vocabulary = load_vocabulary(args.vocabulary)
+    try:
+        separator = separator_of(args.architecture, args.separator)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    endless = Lengths(2**30, 2**30, args.architecture, separator)
+    start = [] if endless.two_sided or vocabulary.start_id is None else [vocabulary.start_id]
     count = len(examples)
     rows = []
     for example in tokenize(examples, [0] * count, [1.0] * count, vocabulary, endless):
-        ids = [*example.inputs.tolist(), *example.targets.tolist()]
-        loss = [0] * len(example.inputs) + (example.weights > 0).astype(int).tolist()
+        ids = [*start, *example.inputs.tolist(), *example.targets.tolist()]
+        loss = [0] * (len(start) + len(example.inputs)) + (example.weights > 0).astype(int).tolist()
         rows.append({"tokens": vocabulary.pieces(ids), "ids": ids, "loss": loss})
     return rows
 

@@ -1,5 +1,7 @@
 """Packing: nothing lost, nothing crosses, rows full, loss on targets alone."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 
 from flanmix.data.packing import POOL, choose_row, pack_row
 from flanmix.data.render import Span, TextExample
+from flanmix.data.separator import separator_ids
 from flanmix.data.tokens import Example, Lengths, token_budget, tokenize
-from flanmix.data.vocabulary import ByteVocabulary
+from flanmix.data.vocabulary import ByteVocabulary, load_vocabulary
+from tests.data.tokenizers import sentencepiece_model
 from tests.data.unpacking import unpack
 
 ARCHITECTURES = ("encoder_decoder", "causal", "prefix")
@@ -258,6 +262,48 @@ def test_tokens_fit_and_end_with_eos(architecture, inputs, targets):
         assert not example.targets_truncated
 
 
+@given(
+    st.sampled_from(["causal", "prefix"]),
+    st.text(max_size=40),
+    st.text(max_size=30),
+    st.sampled_from(["\n", " => "]),
+)
+@settings(deadline=None)
+def test_the_separator_stands_behind_what_is_left_of_the_inputs(
+    architecture, inputs, targets, separator
+):
+    vocabulary, lengths = ByteVocabulary(), Lengths(16, 8, architecture, separator)
+    (example,) = tokenize([TextExample.of_pair(inputs, targets)], [0], [1.0], vocabulary, lengths)
+    assert (np.array(example.size(False)) <= lengths.row_capacity).all()
+    between = vocabulary.encode(separator) if inputs else []
+    read, whole = example.inputs.tolist(), vocabulary.encode(inputs)
+    kept = len(read) - len(between)
+    assert read == whole[:kept] + between
+    assert example.inputs_truncated == (kept < len(whole))
+    assert len(read) >= min(len(whole) + len(between), lengths.inputs)
+    wanted = vocabulary.encode(targets)
+    assert example.targets.tolist() == [*wanted[: len(example.targets) - 1], 1]
+    assert len(example.weights) == len(example.targets)
+    row = pack_row([example], lengths, None)
+    assert row["decoder_loss_weights"].sum() == len(example.targets) - (not inputs)
+    if architecture == "prefix":
+        assert row["decoder_prefix"].sum() == len(read)
+
+
+def test_an_encoder_decoder_has_no_separator():
+    with pytest.raises(ValueError, match="SEPARATOR is ' ': an encoder-decoder has"):
+        Lengths(8, 8, separator=" ")
+
+
+def test_a_separator_has_no_space_of_its_own(tmp_path):
+    """SentencePiece begins every text with one; between two texts there is none."""
+    path = sentencepiece_model(tmp_path / "m.model", byte_fallback=True, vocab_size=276)
+    vocabulary = load_vocabulary(str(path))
+    assert vocabulary.pieces(separator_ids(vocabulary, "|")) == ["<0x7C>"]
+    assert vocabulary.pieces(vocabulary.encode("|"))[0] == "▁"
+    assert len(separator_ids(vocabulary, "")) == 0
+
+
 @pytest.mark.parametrize(
     ("num_inputs", "num_targets", "expected"),
     [(5, 5, (18, 19)), (30, 5, (18, 8)), (30, 30, (16, 8)), (5, 30, (16, 19)), (17, 6, (17, 8))],
@@ -314,6 +360,29 @@ def test_several_turns_have_loss_on_their_own_spans_and_eos(architecture, drawn)
         assert example.weights.tolist() == [2 * weight * loss for loss in [*losses, True]]
     expected = sum(example.weights.sum(dtype=np.float64) for example in pending)
     assert batch["decoder_loss_weights"].sum(dtype=np.float64) == expected
+
+
+@given(st.sampled_from(["causal", "prefix"]), SPANS)
+def test_a_separator_stands_before_every_turn_that_is_learnt(architecture, spans):
+    """Between a span without loss and one with loss, and nowhere else; it has none itself."""
+    vocabulary, lengths = ByteVocabulary(), Lengths(90, 60, architecture, "|")
+    (example,) = tokenize([turns(spans)], [0], [1.0], vocabulary, lengths)
+    spoken = [span for span in spans if span.text]
+    joined = list(spoken[:1])
+    for before, span in itertools.pairwise(spoken):
+        if span.has_loss and not before.has_loss:
+            joined.append(Span("|", False))
+        joined.append(span)
+    if not any(span.has_loss for span in spoken):  # to be written is EOS alone
+        first = [span.has_loss for span in spans].index(True)
+        before = [span for span in spans[:first] if span.text]
+        joined = [*before, Span("|", False)] if before else []
+    ids = [number for text, _ in joined for number in vocabulary.encode(text)]
+    losses = [loss for text, loss in joined for _ in vocabulary.encode(text)]
+    kept = len(losses) - losses[::-1].index(True) if any(losses) else len(losses)
+    assert [*example.inputs, *example.targets] == [*ids[:kept], 1]
+    weights = [0.0] * len(example.inputs) + example.weights.tolist()
+    assert weights == [float(loss) for loss in losses[:kept]] + [1.0]
 
 
 @given(st.sampled_from(ARCHITECTURES), SPANS)

@@ -122,6 +122,16 @@ def test_a_prompt_without_a_reference_loses_only_what_training_always_cuts(archi
     assert [answer.truncated for answer in answers] == [False, True]
 
 
+@pytest.mark.parametrize("count", [0, 10, 63, 64, 92, 93, 120])
+def test_the_separator_ends_what_is_asked_as_it_ends_what_was_learnt(count):
+    lengths = Lengths(64, 32, "causal", "\n")
+    pair = TextExample.of_pair("x" * count, "yes", options=("yes", "no"), references=("yes",))
+    ((question,), _), ((prompt,), _) = asked([pair], lengths), prompted([pair], lengths)
+    example = trained(pair, lengths)
+    assert prompt.tolist() == example.inputs.tolist() == question[0].inputs.tolist()
+    assert prompt.tolist()[-1:] == ([ord("\n") + 3] if count else [])
+
+
 def test_of_several_references_the_longest_says_what_is_kept():
     pair = TextExample.of_pair("x" * 90, "a", references=("a", "b" * 20))
     ((prompt,), (answer,)) = prompted([pair], Lengths(64, 32, "causal"))

@@ -42,7 +42,7 @@ def test_by_flags(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = card(capsys, *flags, "--inputs_length=60", "--targets_length=20")
     assert found["reading"] == {
         **{"inputs_length": 60, "targets_length": 20, "architecture": "encoder_decoder"},
-        **{"seed": 0, "streams": 16, "packed": True},
+        **{"seed": 0, "streams": 16, "packed": True, "separator": ""},
     }
     assert found["tasks"][1]["targets_truncated"] == 1
     assert found["tasks"][1]["share_of_loss"] < card(capsys, *flags)["tasks"][1]["share_of_loss"]
@@ -54,7 +54,7 @@ def test_by_the_gin_files_of_a_run(place: Path, capsys: pytest.CaptureFixture[st
     assert found["vocabulary"] == "byte"
     assert found["reading"] == {
         **{"inputs_length": 60, "targets_length": 20, "architecture": "causal"},
-        **{"seed": 3, "streams": 2, "packed": False},
+        **{"seed": 3, "streams": 2, "packed": False, "separator": "\n"},
     }
     other = ["--gin_file=run.gin", "--store=store", "--vocabulary=pocket"]
     found = card(capsys, *other, "--gin.TARGETS_LENGTH=400")

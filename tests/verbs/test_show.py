@@ -65,6 +65,21 @@ def test_tokens_bear_loss_on_the_targets_alone(
     assert "[</s>]" in capsys.readouterr().out
 
 
+def test_a_decoder_reads_its_start_and_the_separator(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vocabulary = load_vocabulary("byte")
+    decoder = ("--tokens", "--vocabulary", "byte", "--architecture", "causal")
+    for said, separator in (((), "\n"), (("--separator", " = "), " = "), (("--separator", ""), "")):
+        (row,) = show(capsys, "-n", "1", *decoder, *said)
+        read = [0, *vocabulary.encode(row["inputs"] + separator)]
+        written = [*vocabulary.encode(row["targets"]), 1]
+        assert row["ids"] == read + written
+        assert row["loss"] == [0] * len(read) + [1] * len(written)
+    assert cli.main(["show", "toy", "--tokens", "--separator", " "]) == 2
+    assert "an encoder-decoder has" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_exemplars_come_before_the_query(
     root: Path, split: str, capsys: pytest.CaptureFixture[str]

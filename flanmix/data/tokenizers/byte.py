@@ -31,7 +31,7 @@ class ByteVocabulary:
     bos_id: int | None = None
     start_id: int | None = 0
     end_ids: tuple[int, ...] = (1,)
-    special_tokens: Mapping[str, int] = field(default_factory=lambda: dict(_SPECIAL))
+    special_tokens: Mapping[str, int] = field(default_factory=lambda: dict(_SPECIAL), compare=False)
 
     @property
     def padded_size(self) -> int:
