@@ -88,12 +88,19 @@ def _show(parser: _Parser) -> None:
     parser.add_argument(
         "--architecture",
         choices=("encoder_decoder", "causal", "prefix"),
-        default="encoder_decoder",
-        help="what reads the tokens",
+        help="what reads the tokens: encoder_decoder; of a chat: causal",
     )
     parser.add_argument(
         "--separator", metavar="TEXT", help="between inputs and targets of a decoder; a newline"
     )
+    parser.add_argument(
+        "--format",
+        choices=("plain", "chat"),
+        default="plain",
+        help="chat: as a conversation in the vocabulary's chat template",
+    )
+    parser.add_argument("--system", metavar="TEXT", help="the system message of a chat")
+    parser.add_argument("--chat_template", metavar="FILE", help="another template: a Jinja file")
     _vocabulary(parser)
     _json(parser)
 
@@ -183,6 +190,9 @@ def _generate(parser: _Parser) -> None:
         "--stop", nargs="+", action="extend", metavar="TEXT", help="ends a text, and is cut off"
     )
     parser.add_argument("--logprobs", action="store_true", help="log-probability of each text")
+    parser.add_argument(
+        "--chat", action="store_true", help="in the chat template; on a terminal it keeps its turns"
+    )
     _json(parser)
 
 

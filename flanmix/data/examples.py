@@ -14,6 +14,7 @@ batches, since each has a cost a call.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flanmix.data.chat.format import ChatFormat
 from flanmix.data.fewshot import choose_exemplars, exemplar_indices, wants_exemplars
 from flanmix.data.mixing import Sample, SampleOrder
 from flanmix.data.render import TextExample, draw, render
@@ -50,6 +51,7 @@ class ExampleReader:
         lengths: the row's lengths.
         split: `train`, or another split to draw queries from.
         seed: the run's seed.
+        chat: the chat format that records are put in; None for plain text.
 
     Raises:
         UserError: if a task is not in the store, has no such split, or has no records.
@@ -64,6 +66,7 @@ class ExampleReader:
         *,
         split: str = TRAIN,
         seed: int = 0,
+        chat: ChatFormat | None = None,
     ) -> None:
         if not mixture.tasks:
             raise UserError(f"mixture '{mixture.name}' has no tasks: name at least one")
@@ -73,6 +76,7 @@ class ExampleReader:
         self._store = store
         self._split = split
         self._seed = seed
+        self._chat = chat
         self._readers: dict[tuple[int, str], RecordReader] = {}
         sizes = [self._size(number, task) for number, task in enumerate(mixture.tasks)]
         rates = [task.rate for task in mixture.tasks]
@@ -190,10 +194,11 @@ class ExampleReader:
         return tokenize(examples, tasks, weights, self.vocabulary, self.lengths)
 
     def _rendered(self, query: _Query) -> TextExample:
-        return render(
+        example = render(
             self.mixture.tasks[query.sample.task].spec,
             query.record,
             query.template,
             reference=query.reference,
             exemplars=query.exemplars,
         )
+        return example if self._chat is None else self._chat.example(example)

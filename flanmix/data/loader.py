@@ -26,6 +26,7 @@ import numpy as np
 from grain.experimental import ThreadPrefetchIterDataset
 from jaxtyping import Int64
 
+from flanmix.data.chat.format import ChatFormat
 from flanmix.data.examples import TRAIN, ExampleReader
 from flanmix.data.packing import Features
 from flanmix.data.separator import separator_of
@@ -103,6 +104,7 @@ class Loader:
         store: where its tasks have been prepared.
         vocabulary: the vocabulary.
         split: the split that examples are drawn from.
+        chat: the chat format that records are put in; None for plain text.
         process_index: this host.
         process_count: how many hosts there are; divides the streams.
 
@@ -118,6 +120,7 @@ class Loader:
         vocabulary: Vocabulary,
         *,
         split: str = TRAIN,
+        chat: ChatFormat | None = None,
         process_index: int = 0,
         process_count: int = 1,
     ) -> None:
@@ -130,7 +133,13 @@ class Loader:
         self.config = config
         self.mixture = mixture
         self._reader = ExampleReader(
-            mixture, store, vocabulary, config.lengths, split=split, seed=config.seed
+            mixture,
+            store,
+            vocabulary,
+            config.lengths,
+            split=split,
+            seed=config.seed,
+            chat=chat,
         )
         share = streams // process_count
         self._own = slice(process_index * share, (process_index + 1) * share)

@@ -16,11 +16,11 @@ same cue, so that what is asked for is plain:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from flanmix.data.randomness import fold
-from flanmix.registry.record import Record
+from flanmix.registry.record import Message, Record
 from flanmix.registry.task import TaskSpec
 from flanmix.registry.template import (
     ANSWER,
@@ -36,10 +36,20 @@ SEPARATOR = "\n\n"
 
 
 class Span(NamedTuple):
-    """A stretch of text, and whether the model learns to write it."""
+    """A stretch of text.
+
+    Attributes:
+        text: the text.
+        has_loss: whether the model learns to write it.
+        control: whether it spells a control token, which it becomes; text never does.
+        content: of a conversation, whether it is what a message says; the rest is the template's,
+            and is not truncated.
+    """
 
     text: str
     has_loss: bool
+    control: bool = False
+    content: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,9 @@ class TextExample:
             the template does not ask for the answer alone.
         references: all accepted targets, `targets` among them.
         weight: factor of the loss of all its spans, the record's own.
+        messages: the record's own conversation, which a chat format takes; empty for none.
+        chat: whether the spans are a conversation in a chat template, which has everything that is
+            between inputs and targets and, where its last turn ends with a control token, the end.
 
     Raises:
         ValueError: no span has loss.
@@ -67,9 +80,11 @@ class TextExample:
     options: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     weight: float = 1.0
+    messages: tuple[Message, ...] = ()
+    chat: bool = False
 
     def __post_init__(self) -> None:
-        if not any(has_loss for _, has_loss in self.spans):
+        if not any(span.has_loss for span in self.spans):
             raise ValueError(f"task '{self.task}', record {self.record}: no span has loss")
 
     @classmethod
@@ -149,7 +164,13 @@ def render(
         options=options,
         references=references,
         weight=record.weight,
+        messages=record.messages,
     )
+
+
+def answered(pair: TextExample, answer: str) -> TextExample:
+    """Returns the example that has another answer as its targets."""
+    return replace(pair, spans=(Span(pair.inputs, False), Span(answer, True)))
 
 
 def _values(task: TaskSpec, record: Record, reference: int) -> Mapping[str, str]:

@@ -22,9 +22,16 @@ Of a decoder-only row, a separator stands before every turn with loss that follo
 
 What follows the last span with loss is left out: nothing would be learnt from it.
 
+A conversation in a chat template (`TextExample.chat`) brings what stands between the sides, and the
+control token that ends its last turn stands for EOS. Of inputs that are too long, what the messages
+say is truncated, the longest first, and never what the template writes:
+
+    inputs_length 6     <user> 5 6 7 8 9 <end> <assistant>  ->  <user> 5 6 7 <end> <assistant>
+
 Targets are never truncated to nothing: at least one token and EOS stay (lengths are at least 2).
 """
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -33,6 +40,7 @@ import numpy as np
 
 from flanmix.data.render import TextExample
 from flanmix.data.separator import separator_ids, separator_of
+from flanmix.data.sides import Inputs, Targets, two_sides
 from flanmix.data.vocabulary import Vocabulary
 
 _NOTHING = np.empty(0, np.int32)
@@ -132,107 +140,90 @@ def tokenize(
         vocabulary: the vocabulary.
         lengths: the row's lengths.
     """
-    ids = iter(vocabulary.encode_batch([text for e in examples for text, _ in e.spans]))
     separator = separator_ids(vocabulary, lengths.separator)
-    tokenized = []
-    for example, task, weight in zip(examples, tasks, weights, strict=True):
-        spans = [(next(ids), has_loss) for _, has_loss in example.spans]
-        inputs, targets, has_loss = _two_sides(spans, lengths.two_sided, separator)
-        tokenized.append(
-            build_example(
-                inputs,
-                targets,
-                vocabulary,
-                lengths,
-                task=task,
-                weight=weight * example.weight,
-                has_loss=has_loss,
-                separator=separator,
-            )
+    sides = two_sides(examples, vocabulary, lengths.two_sided, separator)
+    return [
+        build_example(
+            inputs, targets, vocabulary, lengths, task=task, weight=weight * example.weight
         )
-    return tokenized
-
-
-def _two_sides(
-    spans: Sequence[tuple[np.ndarray, bool]], two_sided: bool, separator: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Divides spans of ids into inputs and targets; (inputs, targets, which targets have loss).
-
-    None stands for all of the targets. A separator is put before later turns with loss, not between
-    inputs and targets: what is truncated there stands before it.
-    """
-    if not any(has_loss and len(ids) for ids, has_loss in spans):  # to be written is EOS alone
-        first = next(number for number, (_, has_loss) in enumerate(spans) if has_loss)
-        return _joined([ids for ids, _ in spans[:first]]), _joined([]), None
-    spans = [span for span in spans if len(span[0])]
-    losses = [has_loss for _, has_loss in spans]
-    last = len(losses) - 1 - losses[::-1].index(True)
-    first = losses.index(True)
-    if two_sided:
-        first = last
-        while first and losses[first - 1]:
-            first -= 1
-    inputs = _joined([ids for ids, _ in spans[:first]])
-    if all(losses[first : last + 1]):
-        return inputs, _joined([ids for ids, _ in spans[first : last + 1]]), None
-    written: list[tuple[np.ndarray, bool]] = []
-    for number in range(first, last + 1):
-        if number > first and losses[number] and not losses[number - 1]:
-            written.append((separator, False))
-        written.append(spans[number])
-    has_loss = np.concatenate([np.full(len(ids), loss) for ids, loss in written])
-    return inputs, _joined([ids for ids, _ in written]), has_loss
-
-
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
+        for example, (inputs, targets), task, weight in zip(
+            examples, sides, tasks, weights, strict=True
+        )
+    ]
 
 
 def build_example(
-    inputs: np.ndarray,
-    targets: np.ndarray,
+    inputs: Inputs,
+    targets: Targets,
     vocabulary: Vocabulary,
     lengths: Lengths,
     *,
     task: int = 0,
     weight: float = 1.0,
-    has_loss: np.ndarray | None = None,
-    separator: np.ndarray | None = None,
 ) -> Example:
     """Adds EOS and the separator, and truncates.
 
     Args:
-        inputs: ids, without EOS.
-        targets: ids, without EOS.
+        inputs: what is read.
+        targets: what is written; what ends it has the loss of what is before it.
         vocabulary: the vocabulary.
         lengths: the row's lengths.
         task: the task's number in the mixture.
         weight: loss weight of the tokens that have loss.
-        has_loss: which of the targets have loss; None for all. EOS has what is before it has.
-        separator: ids that end the inputs, where there are any; None for none.
     """
     unknown = 0
     if (unk := vocabulary.unk_id) is not None:
-        unknown = np.count_nonzero(inputs == unk) + np.count_nonzero(targets == unk)
+        unknown = np.count_nonzero(inputs.ids == unk) + np.count_nonzero(targets.ids == unk)
     tail = np.array([vocabulary.eos_id], np.int32) if lengths.two_sided else _NOTHING
-    if separator is not None and len(inputs):
-        tail = np.concatenate([tail, separator])
-    num_inputs = len(inputs) + (0 if lengths.two_sided else len(tail))
-    inputs_budget, targets_budget = token_budget(num_inputs, len(targets), lengths)
-    kept = _truncated(targets, targets_budget, np.array([vocabulary.eos_id], np.int32))
+    if len(inputs.ids):
+        tail = np.concatenate([tail, inputs.separator])
+    num_inputs, num_targets = len(inputs.ids), len(targets.ids)
+    budget = token_budget(
+        num_inputs + (0 if lengths.two_sided else len(tail)), num_targets, lengths
+    )
+    end = vocabulary.eos_id if targets.end is None else targets.end
+    kept = _truncated(targets.ids, budget[1], np.array([end], np.int32))
     weights = np.full(len(kept), weight, np.float32)
-    if has_loss is not None:
-        weights[:-1] *= has_loss[: len(kept) - 1]
-        weights[-1] = weights[-2] if len(kept) > 1 else weight
+    if targets.has_loss is not None:
+        weights[:-1] *= targets.has_loss[: len(kept) - 1]
+        whole = len(kept) > num_targets  # so it ends as it was meant to
+        if len(kept) > 1 and not (whole and targets.end is not None):
+            weights[-1] = weights[-2]
     return Example(
-        _truncated(inputs, inputs_budget, tail),
+        _truncated(shortened(inputs, budget[0] - len(tail)), budget[0], tail),
         kept,
         weights,
         task,
-        len(inputs) + len(tail) > inputs_budget,
-        len(targets) + 1 > targets_budget,
+        num_inputs + len(tail) > budget[0],
+        num_targets + 1 > budget[1],
         int(unknown),
     )
+
+
+def shortened(inputs: Inputs, budget: int) -> np.ndarray:
+    """Leaves out the ends of what messages say, the longest first, until the rest fits.
+
+    What a template has written stays, so that the form of a conversation survives. Where that
+    alone does not fit, or there is no template, nothing is left out here: the tail goes.
+
+    Args:
+        inputs: what is read.
+        budget: tokens that it may have.
+    """
+    ids, content = inputs.ids, inputs.content
+    if content is None or len(ids) <= budget or np.count_nonzero(~content) >= budget:
+        return ids
+    edges = np.flatnonzero(np.diff(content, prepend=False, append=False))
+    starts, sizes = edges[::2], edges[1::2] - edges[::2]
+    room = budget - np.count_nonzero(~content)
+    most = bisect.bisect_right(range(room + 1), room, key=lambda n: np.minimum(sizes, n).sum()) - 1
+    kept = np.ones(len(ids), bool)
+    left = room - np.minimum(sizes, most).sum()
+    for start, size in zip(starts, sizes, strict=True):
+        more = 1 if size > most and left else 0  # what is over goes to the first ones
+        left -= more
+        kept[start + most + more : start + size] = False
+    return ids[kept]
 
 
 def token_budget(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[int, int]:
@@ -252,12 +243,7 @@ def token_budget(num_inputs: int, num_targets: int, lengths: Lengths) -> tuple[i
 
 
 def build_question(
-    inputs: np.ndarray,
-    answers: Sequence[np.ndarray],
-    vocabulary: Vocabulary,
-    lengths: Lengths,
-    *,
-    separator: np.ndarray | None = None,
+    inputs: Inputs, answers: Sequence[Targets], vocabulary: Vocabulary, lengths: Lengths
 ) -> tuple[Example, ...]:
     """Builds the examples of one question, one for each answer that it may have.
 
@@ -266,16 +252,15 @@ def build_question(
     trained. Where no answer is known, one empty answer stands for it.
 
     Args:
-        inputs: ids, without EOS.
-        answers: ids of each answer, without EOS; at least one.
+        inputs: what is read.
+        answers: each answer; at least one.
         vocabulary: the vocabulary.
         lengths: the row's lengths.
-        separator: ids that end the inputs, where there are any; None for none.
     """
-    longest = max(answers, key=len)
-    asked = build_example(inputs, longest, vocabulary, lengths, separator=separator)
+    longest = max(answers, key=lambda answer: len(answer.ids))
+    asked = build_example(inputs, longest, vocabulary, lengths)
     return tuple(
-        build_example(inputs, answer, vocabulary, lengths, separator=separator)._replace(
+        build_example(inputs, answer, vocabulary, lengths)._replace(
             inputs=asked.inputs, inputs_truncated=asked.inputs_truncated
         )
         for answer in answers

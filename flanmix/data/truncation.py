@@ -13,6 +13,7 @@ are those of the examples that a run trains on: the same on every machine and af
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flanmix.data.chat.format import ChatFormat
 from flanmix.data.examples import ExampleReader
 from flanmix.data.store.store import Store
 from flanmix.data.tokens import Lengths
@@ -66,6 +67,7 @@ def measure(
     *,
     seed: int = 0,
     sample: int | None = None,
+    chat: ChatFormat | None = None,
 ) -> list[Measured]:
     """Measures each task of a mixture.
 
@@ -76,23 +78,25 @@ def measure(
         lengths: the row's lengths.
         seed: the run's seed.
         sample: records of each task, at most; None for `sample_size`.
+        chat: the chat format that records are put in; None for plain text.
 
     Raises:
         UserError: for a corrupt file, or a record that none of its task's templates fits.
     """
     count = sample_size(len(mixture.tasks)) if sample is None else sample
-    return [_measure(task, store, vocabulary, lengths, seed, count) for task in mixture.tasks]
+    return [
+        _measure(
+            ExampleReader(
+                Mixture("sample", (task,)), store, vocabulary, lengths, seed=seed, chat=chat
+            ),
+            task,
+            count,
+        )
+        for task in mixture.tasks
+    ]
 
 
-def _measure(
-    task: MixtureTask,
-    store: Store,
-    vocabulary: Vocabulary,
-    lengths: Lengths,
-    seed: int,
-    sample: int,
-) -> Measured:
-    reader = ExampleReader(Mixture("sample", (task,)), store, vocabulary, lengths, seed=seed)
+def _measure(reader: ExampleReader, task: MixtureTask, sample: int) -> Measured:
     shown = reader.read_with_exemplars(range(min(sample, reader.order.sizes[0])))
     examples = [example for example, _ in shown]
     exemplars = [count for _, count in shown if count is not None]

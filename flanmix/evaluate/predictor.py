@@ -14,8 +14,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from flanmix.data.render import TextExample
+from flanmix.data.chat.format import ChatFormat
+from flanmix.data.render import TextExample, answered
 from flanmix.data.separator import separator_ids
+from flanmix.data.sides import two_sides
 from flanmix.data.tokens import Lengths, build_question
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.evaluate.decode import Decoding, Ends, generate, stream
@@ -95,6 +97,7 @@ class ModelPredictor:
         batch_size: rows computed together; under a mesh a multiple of the devices of its batch.
         sampling: how answers are generated.
         scored: whether generated answers have log-probabilities.
+        chat: the chat format of its training; None for plain text.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class ModelPredictor:
         batch_size: int = 32,
         sampling: Sampling = GREEDY,
         scored: bool = False,
+        chat: ChatFormat | None = None,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
@@ -113,6 +117,7 @@ class ModelPredictor:
         self.batch_size = batch_size
         self.sampling = sampling
         self.scored = scored
+        self.chat = chat
 
     def rank(self, pairs: Sequence[TextExample]) -> list[Choice]:
         """Ranks each pair's options."""
@@ -134,6 +139,11 @@ class ModelPredictor:
             )
             for score, question in zip(scores, questions, strict=True)
         ]
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end an answer: the vocabulary's, and that of a chat template's turns."""
+        return (self.chat or self.vocabulary).end_ids
 
     @property
     def max_new_tokens(self) -> int:
@@ -190,11 +200,6 @@ class ModelPredictor:
         for written in stream(self._decoding(), prompt, ends=self._ends()):
             yield self._text(written.ids)
 
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        """Ids that end an answer."""
-        return tuple(self.vocabulary.end_ids)
-
     def _decoding(self) -> Decoding:
         return Decoding(
             self.model,
@@ -236,16 +241,18 @@ class ModelPredictor:
         self, pairs: Sequence[TextExample], answers: Sequence[Sequence[str]]
     ) -> list[Question]:
         """The ids of each pair's inputs with each of its answers."""
-        texts = [pair.inputs for pair in pairs] + [text for own in answers for text in own]
-        ids = iter(self.vocabulary.encode_batch(texts))
-        inputs = [next(ids) for _ in pairs]
-        between = separator_ids(self.vocabulary, self.lengths.separator)
-        return [
-            build_question(
-                own, [next(ids) for _ in texts], self.vocabulary, self.lengths, separator=between
-            )
-            for own, texts in zip(inputs, answers, strict=True)
+        asked = [
+            self.chat.answered(pair, text) if self.chat else answered(pair, text)
+            for pair, own in zip(pairs, answers, strict=True)
+            for text in own
         ]
+        between = separator_ids(self.vocabulary, self.lengths.separator)
+        sides = iter(two_sides(asked, self.vocabulary, self.lengths.two_sided, between))
+        questions = []
+        for own in answers:
+            inputs, targets = zip(*(next(sides) for _ in own), strict=True)
+            questions.append(build_question(inputs[0], targets, self.vocabulary, self.lengths))
+        return questions
 
 
 def _first_equal(question: Question) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 
 from flanmix.console import say, warn
+from flanmix.data.chat.format import CHAT, ChatFormat, open_chat
 from flanmix.data.loader import Loader
 from flanmix.data.separator import separator_ids
 from flanmix.data.store.store import Store
@@ -34,6 +35,7 @@ class Data:
         store: where its tasks are prepared.
         vocabulary: the vocabulary.
         loader: this host's loader.
+        chat: the chat format that records are put in; None for plain text.
     """
 
     mixture: Mixture
@@ -41,6 +43,7 @@ class Data:
     store: Store
     vocabulary: Vocabulary
     loader: Loader
+    chat: ChatFormat | None = None
 
 
 def open_data(config: DataConfig, model: ModelConfig) -> Data:
@@ -66,15 +69,34 @@ def open_data(config: DataConfig, model: ModelConfig) -> Data:
         )
     settings = config.loader(model.architecture)
     _check_separator(config, settings.lengths, vocabulary)
+    chat = chat_format(config, vocabulary, model.architecture)
     loader = Loader(
         settings,
         mixture,
         store,
         vocabulary,
+        chat=chat,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    return Data(mixture, absent, store, vocabulary, loader)
+    return Data(mixture, absent, store, vocabulary, loader, chat)
+
+
+def chat_format(config: DataConfig, vocabulary: Vocabulary, architecture: str) -> ChatFormat | None:
+    """Returns the chat format of the configuration; None for plain text.
+
+    Raises:
+        UserError: a decoder's vocabulary has no chat template, or it is none.
+    """
+    if config.format != CHAT:
+        return None
+    return open_chat(
+        config.vocabulary,
+        vocabulary,
+        architecture,
+        system=config.system,
+        template=config.chat_template,
+    )
 
 
 def _check_separator(config: DataConfig, lengths: Lengths, vocabulary: Vocabulary) -> None:

@@ -9,9 +9,11 @@
 What is needed besides is the checkpoint's own: model, lengths and vocabulary.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from flanmix.data.chat.turns import ASSISTANT
 from flanmix.data.render import TextExample
 from flanmix.errors import UserError
 from flanmix.evaluate.predictor import Answer, ModelPredictor
@@ -26,7 +29,8 @@ from flanmix.evaluate.sampling import GREEDY, Sampling
 from flanmix.learn.checkpoint import open_checkpoint, recorded_compute
 from flanmix.learn.integrity import saved_digest
 from flanmix.model.sharding import make_mesh
-from flanmix.train.trained import trained_lengths, trained_vocabulary
+from flanmix.registry.record import Message
+from flanmix.train.trained import asked_chat, trained_chat, trained_lengths, trained_vocabulary
 
 ROWS = 32  # decoded together
 
@@ -54,13 +58,35 @@ class Writer:
             return self.predictor.generate(pairs, report=report)
 
     def ids(self, turns: Sequence[str]) -> tuple[np.ndarray, bool]:
-        """Returns the ids of turns, and whether they are too long and were truncated.
+        """Returns the ids of the last of turns, and whether it is too long and was truncated.
 
         Args:
-            turns: the user's and the model's in alternation. Of plain text, which has no turns, the
-                last one alone is read.
+            turns: the user's and the model's in alternation. Plain text has none: the last one
+                alone is read.
         """
         return self.predictor.prompt(TextExample.of_pair(turns[-1], ""))
+
+    def chat_ids(self, turns: Sequence[str]) -> tuple[np.ndarray, bool]:
+        """Returns the ids of a chat's turns, and whether they are too long.
+
+        Of turns that are too long they are all the ids; of one alone, what is left when it is
+        truncated as in training.
+
+        Args:
+            turns: the user's and the model's in alternation; the first and the last are the user's.
+
+        Raises:
+            UserError: the model has no chat format, or its template refuses them.
+        """
+        chat = self.predictor.chat
+        if chat is None:
+            raise UserError("the model was not opened to chat")
+        roles = itertools.cycle(("user", ASSISTANT))
+        messages = [Message(role, text) for role, text in zip(roles, turns, strict=False)]
+        ids = chat.prompt_ids(messages, now=datetime.now())
+        if len(ids) <= self.predictor.lengths.longest_inputs:
+            return ids, False
+        return (ids, True) if len(turns) > 1 else self.ids(turns)
 
     def stream(self, prompt: np.ndarray) -> Iterator[str]:
         """Writes a text to the ids of a prompt; yields what there is of it after each token.
@@ -85,6 +111,7 @@ def open_writer(
     sampling: Sampling = GREEDY,
     *,
     scored: bool = False,
+    chat: bool = False,
     rows: int = ROWS,
     upgrade: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> Writer:
@@ -94,23 +121,28 @@ def open_writer(
         source: a run's folder (its newest complete checkpoint), or one of its checkpoints.
         sampling: how text is generated.
         scored: whether answers have log-probabilities.
+        chat: whether prompts are the user's turns even if the model was not trained so, in the chat
+            template of its tokenizer.
         rows: texts that are decoded together.
         upgrade: completes the run record of an older form.
 
     Raises:
-        UserError: if there is no checkpoint, or its vocabulary has changed.
+        UserError: if there is no checkpoint, its vocabulary has changed, or it has no chat
+            template and needs one.
     """
     devices = jax.local_device_count()
     mesh = make_mesh(fsdp=devices, devices=jax.local_devices())
     with jax.set_mesh(mesh):
         opened = open_checkpoint(source, upgrade=upgrade)
+        vocabulary = trained_vocabulary(opened)
         predictor = ModelPredictor(
             opened.model(compute=recorded_compute(opened.run)),
-            trained_vocabulary(opened),
+            vocabulary,
             trained_lengths(opened),
             batch_size=math.ceil(rows / devices) * devices,
             sampling=sampling,
             scored=scored,
+            chat=asked_chat(opened, vocabulary) if chat else trained_chat(opened, vocabulary),
         )
     return Writer(predictor, mesh, saved_digest(opened.folder))
 
@@ -121,6 +153,7 @@ def generate(
     sampling: Sampling = GREEDY,
     *,
     scored: bool = False,
+    chat: bool = False,
     upgrade: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> list[Answer]:
     """Answers prompts with a checkpoint's model, on all devices of this machine.
@@ -132,11 +165,12 @@ def generate(
         prompts: at least one.
         sampling: how text is generated; greedily if not given.
         scored: whether answers have log-probabilities.
+        chat: as `open_writer` has it.
         upgrade: completes the run record of an older form.
 
     Raises:
         UserError: if there is no checkpoint, or its vocabulary has changed.
     """
     rows = min(len(prompts) * max(sampling.samples, sampling.beams), ROWS)
-    writer = open_writer(source, sampling, scored=scored, rows=rows, upgrade=upgrade)
+    writer = open_writer(source, sampling, scored=scored, chat=chat, rows=rows, upgrade=upgrade)
     return writer.answers(prompts)

@@ -27,6 +27,7 @@ from typing import Any
 import jax
 
 from flanmix.console import say
+from flanmix.data.chat.format import PLAIN
 from flanmix.data.fewshot import CHOICE
 from flanmix.data.packing import DECODER_START
 from flanmix.data.store.store import Store
@@ -56,6 +57,7 @@ def run_record(run: Run, data: Data, text: str, inherited: Mapping[str, Any]) ->
     mixture = data.mixture
     two_sided = run.loader.lengths.two_sided
     trained = {task.spec.name: task.spec.cluster for task in mixture.tasks}
+    chat = data.chat
     record = {
         "configuration": text,
         "model": describe_model(run.model),
@@ -69,10 +71,12 @@ def run_record(run: Run, data: Data, text: str, inherited: Mapping[str, Any]) ->
         "data": {
             **run.data.recorded(run.model.architecture),
             "vocabulary": vocabulary_digest(data.vocabulary),
+            **({"chat_template": chat.digest()} if chat else {}),
             **({"exemplars": CHOICE} if any(task.few_shot for task in mixture.tasks) else {}),
             # Earlier versions began such a vocabulary's decoder with its <s>.
             **({"decoder_start": DECODER_START} if two_sided and data.vocabulary.bos_id else {}),
         },
+        **({"chat": chat.recorded()} if chat else {}),
         "settings": settings_of(run),
         "tasks": {task.spec.name: _recorded_task(task, data.store) for task in mixture.tasks},
     }
@@ -116,6 +120,8 @@ def vocabulary_digest(vocabulary: Vocabulary) -> str:
 
 # ---- going on ----------------------------------------------------------------------------------
 
+_EARLIER = {"FORMAT": PLAIN, "SEPARATOR": ""}  # of runs whose records do not say
+
 
 def check_unchanged(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Checks that a run goes on with the data that it began with.
@@ -138,9 +144,7 @@ def check_unchanged(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
 
 def _data_difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for key in now["data"]:
-        # Earlier versions put nothing between the two sides.
-        old = saved["data"].get(key, "" if key == "SEPARATOR" else None)
-        new = now["data"][key]
+        old, new = saved["data"].get(key, _EARLIER.get(key)), now["data"][key]
         if old == new:
             continue
         if key == "SEPARATOR":

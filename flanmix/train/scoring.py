@@ -19,6 +19,7 @@ import jax
 from tqdm import tqdm
 
 from flanmix.console import bar, say, warn
+from flanmix.data.chat.format import ChatFormat
 from flanmix.data.store.store import Store
 from flanmix.data.vocabulary import Vocabulary
 from flanmix.errors import UserError
@@ -60,12 +61,14 @@ class EvalRunner:
         store: Store,
         vocabulary: Vocabulary,
         preemption: Preemption,
+        chat: ChatFormat | None = None,
     ) -> None:
         self._run = run
         self._tasks = tasks
         self._store = store
         self._vocabulary = vocabulary
         self._preemption = preemption
+        self._chat = chat
         self._evaluation = described(run, tasks, store)
         self._told = False
 
@@ -107,6 +110,7 @@ class EvalRunner:
                 self._store,
                 step,
                 self._check,
+                chat=self._chat,
             )
         except _Stopped:
             return None
@@ -151,6 +155,8 @@ def score_model(
     store: Store,
     step: int,
     check: Callable[[], None] = lambda: None,
+    *,
+    chat: ChatFormat | None = None,
 ) -> Scores:
     """Evaluates a model as a run says, with a progress bar.
 
@@ -162,12 +168,14 @@ def score_model(
         store: where the tasks are prepared.
         step: the training step that the scores belong to.
         check: called whenever some questions are answered; what it raises ends the evaluation.
+        chat: the chat format of its training; None for plain text.
     """
     predictor = ModelPredictor(
         model,
         vocabulary,
         run.loader.lengths,
         batch_size=run.evaluation.batch_size or run.data.batch_size,
+        chat=chat,
     )
     selection = run.evaluation.selection
     # The rate is that of all questions so far: tasks differ in it, as their answers do in length.

@@ -25,11 +25,13 @@ from typing import Any
 
 import jax
 
+from flanmix.data.chat.format import CHAT, PLAIN
 from flanmix.data.loader import LoaderConfig
 from flanmix.data.tokens import Architecture
 from flanmix.errors import UserError
 from flanmix.fields import (
     by_macro,
+    check_choice,
     check_interval,
     check_range,
     check_types,
@@ -79,6 +81,10 @@ class DataConfig:
         allow_missing: whether tasks that are not prepared are left out, and named, or an error.
         separator: text between inputs and targets of a decoder-only row; None for a newline, '' for
             nothing. An encoder-decoder has none.
+        format: `plain`, or `chat`: the inputs are the user's turn in the model's chat template, the
+            targets the assistant's; records with messages of their own keep their turns.
+        system: what a conversation begins with that has no system message; None for nothing.
+        chat_template: a file of Jinja to take instead of the vocabulary's own template.
     """
 
     store: str = by_macro("STORE", decides_batches=False)
@@ -94,10 +100,17 @@ class DataConfig:
     data_dir: str | None = by_macro("DATA_DIR", decides_batches=False, default=None)
     allow_missing: bool = by_macro("ALLOW_MISSING", decides_batches=False, default=False)
     separator: str | None = by_macro("SEPARATOR", decides_batches=False, default=None)  # see below
+    format: str = by_macro("FORMAT", default=PLAIN)
+    system: str | None = by_macro("SYSTEM", default=None)
+    chat_template: str | None = by_macro("CHAT_TEMPLATE", decides_batches=False, default=None)
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_paths(self, "store", "vocabulary", "data_dir")
+        check_paths(self, "store", "vocabulary", "data_dir", "chat_template")
+        check_choice(self, "format", (PLAIN, CHAT))
+        if self.format != CHAT and (named := self.system or self.chat_template) is not None:
+            name = "SYSTEM" if named == self.system else "CHAT_TEMPLATE"
+            raise ValueError(f"{name} is {named!r}: it is read with FORMAT='{CHAT}' only")
         check_range(self, 1, "batch_size", "streams")
         check_range(self, 2, "inputs_length", "targets_length")
         check_interval(self, SEEDS, "seed")

@@ -2,6 +2,7 @@
 
 opened = open_checkpoint("runs/a")
 vocabulary = trained_vocabulary(opened)      # an error if the file has changed since
+chat = trained_chat(opened, vocabulary)      # None for a model of plain text
 lengths = trained_lengths(opened)            # Lengths(144, 24, "encoder_decoder")
 at_hand("/data/smollm2", Path("runs/a"))     # that folder, or runs/a's own copy once it is gone
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flanmix.console import say
+from flanmix.data.chat.format import ChatFormat, recorded_chat, vocabulary_chat
 from flanmix.data.separator import separator_of
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
@@ -60,6 +62,38 @@ def at_hand(vocabulary: str, source: Path) -> str:
         return vocabulary
     say(f"vocabulary '{vocabulary}' is gone: takes the one in {carried}")
     return str(carried)
+
+
+def trained_chat(opened: OpenCheckpoint, vocabulary: Vocabulary) -> ChatFormat | None:
+    """Returns the chat format that a model was trained in; None for plain text.
+
+    Args:
+        opened: its checkpoint.
+        vocabulary: its vocabulary.
+    """
+    return recorded_chat(opened.run.get("chat"), vocabulary, str(opened.folder))
+
+
+def asked_chat(opened: OpenCheckpoint, vocabulary: Vocabulary) -> ChatFormat:
+    """Returns the chat format to talk with a model in: its training's, else its tokenizer's.
+
+    Args:
+        opened: its checkpoint.
+        vocabulary: its vocabulary.
+
+    Raises:
+        UserError: it is a decoder, and neither has a chat template.
+    """
+    if (trained := trained_chat(opened, vocabulary)) is not None:
+        return trained
+    architecture = recorded_model(opened.run).architecture
+    place = opened.tokenizer or opened.run.get("vocabulary", "byte")
+    if (found := vocabulary_chat(place, vocabulary, architecture)) is None:
+        raise UserError(
+            f"{opened.folder} has no chat template: its tokenizer has none, and it was trained in "
+            "plain text; leave --chat out"
+        )
+    return found
 
 
 def trained_lengths(opened: OpenCheckpoint) -> Lengths:

@@ -90,7 +90,7 @@ def train(run: Run, text: str) -> End:
                 earlier = start.step, start.run["configuration"]
             data.loader.restore(start.position)
         tasks = with_seen(tasks, record["trained"], seen_elsewhere(record))
-        evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption)
+        evals = EvalRunner(run, tasks, data.store, data.vocabulary, preemption, data.chat)
         write_config(run.folder, text, earlier)
         say_truncation(run.folder, data, run.loader)
         evals.drop_scores_after(start.step)

@@ -32,7 +32,9 @@ def say_truncation(folder: Path, data: Data, config: LoaderConfig) -> None:
     if jax.process_index() != 0:
         return
     mixture, lengths = data.mixture, config.lengths
-    measured = measure(mixture, data.store, data.vocabulary, lengths, seed=config.seed)
+    measured = measure(
+        mixture, data.store, data.vocabulary, lengths, seed=config.seed, chat=data.chat
+    )
     shares = [task.rate / mixture.total_rate for task in mixture.tasks]
     named = dict(zip(mixture.names, measured, strict=True))
     inputs, targets = overall(measured, shares)

@@ -11,13 +11,16 @@ r"""`flanmix generate --checkpoint DIR`: text from a checkpoint.
     flanmix generate --checkpoint runs/a --prompt "Once" --temperature 0.8 --samples 3
     cat questions.txt | flanmix generate --checkpoint runs/a
     flanmix generate --checkpoint runs/a                    # on a terminal: talks
+    flanmix generate --checkpoint runs/a --chat             # each turn sees those before it
 
 A file, or stdin where nothing else is asked, has one prompt a line, or JSONL
 (`flanmix.verbs.prompts`); with `--output` what else a line of JSON has is kept.
 
-A checkpoint knows its configuration: the model, the lengths and the vocabulary are those of its
-training. Decoding is greedy unless a flag says otherwise; `flanmix.evaluate.sampling` says what the
-flags mean. A prompt that is too long is truncated as in training, with a warning.
+A checkpoint knows its configuration: the model, the lengths, the vocabulary and the format are
+those of its training; with `--chat`, prompts are the user's turns in the tokenizer's chat template
+whatever it was trained in. Decoding is greedy unless a flag says otherwise;
+`flanmix.evaluate.sampling` says what the flags mean. A prompt that is too long is truncated as in
+training, with a warning.
 """
 
 import argparse
@@ -53,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     if args.output is not None:
         _write(args, sampling, prompts)
         return 0
-    options = dict(scored=args.logprobs, upgrade=upgraded_record)
+    options = dict(scored=args.logprobs, chat=args.chat, upgrade=upgraded_record)
     answers = generate(args.checkpoint, [p.text for p in prompts], sampling, **options)
     both = list(zip(prompts, answers, strict=True))
     for prompt, answer in both:
@@ -83,7 +86,8 @@ def _sampling(args: argparse.Namespace) -> Sampling:
 
 def _write(args: argparse.Namespace, sampling: Sampling, prompts: list[Prompt]) -> None:
     """Writes the texts into a file."""
-    writer = open_writer(args.checkpoint, sampling, scored=args.logprobs, upgrade=upgraded_record)
+    options = dict(scored=args.logprobs, chat=args.chat, upgrade=upgraded_record)
+    writer = open_writer(args.checkpoint, sampling, **options)
 
     def row_of(number: int, answer: Answer) -> dict[str, Any]:
         prompt = prompts[number]
@@ -100,8 +104,10 @@ def _talk(args: argparse.Namespace, sampling: Sampling) -> None:
     """Talks on the terminal."""
     if sampling.samples > 1 or sampling.beams > 1:
         raise UserError("generate: on a terminal there is one text at a time: no samples, no beams")
-    writer = open_writer(args.checkpoint, sampling, rows=1, upgrade=upgraded_record)
-    converse(writer.ids, writer.stream, keeps_turns=False, stops=sampling.stop)
+    options = dict(chat=args.chat, upgrade=upgraded_record)
+    writer = open_writer(args.checkpoint, sampling, rows=1, **options)
+    ids_of = writer.chat_ids if args.chat else writer.ids
+    converse(ids_of, writer.stream, keeps_turns=args.chat, stops=sampling.stop)
 
 
 def _warn_if_truncated(prompt: Prompt, answer: Answer) -> None:

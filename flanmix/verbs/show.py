@@ -10,13 +10,14 @@ With a store the records are the prepared ones; without, they come straight from
 that is cheap (files, and generators beside the card). Record, template and exemplars are drawn as
 the loader draws them. With `--tokens`, tokens with loss stand in brackets: [▁yes] [</s>]; they are
 an encoder-decoder's two sides, or with `--architecture causal` a decoder's sequence, with its start
-token and separator.
+token and separator. With `--format chat` an example is a conversation in the chat template of the
+vocabulary (`flanmix/data/chat/format.py`).
 Control characters are shown as `\x00`.
 """
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flanmix.console import print_json, printable
 from flanmix.data.preview import preview
@@ -24,6 +25,9 @@ from flanmix.data.render import TextExample
 from flanmix.data.store.store import Store
 from flanmix.errors import UserError
 from flanmix.registry.catalogue import default_catalogue
+
+if TYPE_CHECKING:
+    from flanmix.data.tokens import Architecture
 
 
 def main(args: argparse.Namespace) -> int:
@@ -38,6 +42,8 @@ def main(args: argparse.Namespace) -> int:
         seed=args.seed,
         store=None if args.store is None else Store.existing(args.store),
     )
+    answers = [example.targets for example in examples]
+    examples = _formatted(examples, args)
     rows = [_row(example) for example in examples]
     if args.tokens:
         tokens = _tokens(examples, args)
@@ -45,9 +51,32 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
     else:
-        both = zip(rows, examples, strict=True)
-        print("\n\n".join(_text(row, example) for row, example in both))
+        shown = zip(rows, examples, answers, strict=True)
+        print("\n\n".join(_text(row, example, answer) for row, example, answer in shown))
     return 0
+
+
+def _formatted(examples: list[TextExample], args: argparse.Namespace) -> list[TextExample]:
+    """The examples in the format that was asked for."""
+    if args.format == "plain":
+        if args.system is not None or args.chat_template is not None:
+            raise UserError("show: --system and --chat_template go with --format chat")
+        return examples
+    from flanmix.data.chat.format import open_chat
+    from flanmix.data.vocabulary import load_vocabulary
+
+    chat = open_chat(
+        args.vocabulary,
+        load_vocabulary(args.vocabulary),
+        _architecture(args),
+        system=args.system,
+        template=args.chat_template,
+    )
+    return [chat.example(example) for example in examples]
+
+
+def _architecture(args: argparse.Namespace) -> "Architecture":
+    return args.architecture or ("causal" if args.format == "chat" else "encoder_decoder")
 
 
 def _row(example: TextExample) -> dict[str, Any]:
@@ -69,10 +98,10 @@ def _tokens(examples: Sequence[TextExample], args: argparse.Namespace) -> list[d
 
     vocabulary = load_vocabulary(args.vocabulary)
     try:
-        separator = separator_of(args.architecture, args.separator)
+        separator = separator_of(_architecture(args), args.separator)
     except ValueError as error:
         raise UserError(str(error)) from None
-    endless = Lengths(2**30, 2**30, args.architecture, separator)
+    endless = Lengths(2**30, 2**30, _architecture(args), separator)
     start = [] if endless.two_sided or vocabulary.start_id is None else [vocabulary.start_id]
     count = len(examples)
     rows = []
@@ -83,11 +112,11 @@ def _tokens(examples: Sequence[TextExample], args: argparse.Namespace) -> list[d
     return rows
 
 
-def _text(row: dict[str, Any], example: TextExample) -> str:
+def _text(row: dict[str, Any], example: TextExample, answer: str) -> str:
     lines = [f"{example.task}, template {example.template}, {example.record}"]
     lines += _part("inputs", example.inputs) + _part("targets", example.targets)
     for reference in example.references:
-        if reference != example.targets:
+        if reference != answer:
             lines += _part("or", reference)
     if example.options:
         lines += _part("options", " | ".join(example.options))

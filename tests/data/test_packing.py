@@ -326,7 +326,7 @@ def turns(spans, weight=1.0):
 
 def by_token(spans, two_sided):
     """(inputs, targets, which targets have loss), token by token, where nothing is too long."""
-    spelled = [(ByteVocabulary().encode(text), has_loss) for text, has_loss in spans]
+    spelled = [(ByteVocabulary().encode(span.text), span.has_loss) for span in spans]
     if not any(ids and has_loss for ids, has_loss in spelled):
         spelled = spelled[: [has_loss for _, has_loss in spelled].index(True)]
     ids = [number for some, _ in spelled for number in some]
@@ -377,8 +377,8 @@ def test_a_separator_stands_before_every_turn_that_is_learnt(architecture, spans
         first = [span.has_loss for span in spans].index(True)
         before = [span for span in spans[:first] if span.text]
         joined = [*before, Span("|", False)] if before else []
-    ids = [number for text, _ in joined for number in vocabulary.encode(text)]
-    losses = [loss for text, loss in joined for _ in vocabulary.encode(text)]
+    ids = [number for span in joined for number in vocabulary.encode(span.text)]
+    losses = [span.has_loss for span in joined for _ in vocabulary.encode(span.text)]
     kept = len(losses) - losses[::-1].index(True) if any(losses) else len(losses)
     assert [*example.inputs, *example.targets] == [*ids[:kept], 1]
     weights = [0.0] * len(example.inputs) + example.weights.tolist()
