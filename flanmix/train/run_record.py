@@ -149,6 +149,8 @@ def _data_difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             continue
         if key == "SEPARATOR":
             return f"{key} was {old!r} and is {new!r}"
+        if key == "chat_template":
+            return "the chat template was another one"
         if key != "vocabulary":
             return f"{key} was {old} and is {new}"
         was, is_now = saved.get("vocabulary"), now["vocabulary"]

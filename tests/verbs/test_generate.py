@@ -36,7 +36,7 @@ class Stdin(io.TextIOWrapper):
 def ask(monkeypatch, capsys):
     """Runs the verb with a model that turns a prompt's letters to capitals, cut at nine."""
 
-    def answers(source, prompts, sampling, *, scored, upgrade):
+    def answers(source, prompts, sampling, *, scored, chat, upgrade):
         return [Answer(prompt[:9].upper(), len(prompt) > 9) for prompt in prompts]
 
     monkeypatch.setattr(verb, "generate", answers)

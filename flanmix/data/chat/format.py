@@ -67,7 +67,7 @@ class ChatFormat:
             UserError: the template fails or refuses it, or nobody says anything in it that has
                 loss.
         """
-        messages = pair.messages or self._exchange(pair.inputs, pair.targets)
+        messages = pair.messages or self.exchange(pair.inputs, pair.targets)
         return self._rendered(pair, messages)
 
     def answered(self, pair: TextExample, answer: str) -> TextExample:
@@ -84,7 +84,7 @@ class ChatFormat:
         if asked and asked[-1].role == ASSISTANT:
             del asked[-1]
         messages = [*asked, Message(ASSISTANT, answer)] if asked else None
-        example = self._rendered(pair, messages or self._exchange(pair.inputs, answer))
+        example = self._rendered(pair, messages or self.exchange(pair.inputs, answer))
         last = max(number for number, span in enumerate(example.spans) if span.has_loss)
         first = last
         while first and example.spans[first - 1].has_loss:
@@ -129,7 +129,9 @@ class ChatFormat:
             return list(messages)
         return [Message("system", self.system), *messages]
 
-    def _exchange(self, inputs: str, targets: str) -> tuple[Message, Message]:
+    @staticmethod
+    def exchange(inputs: str, targets: str) -> tuple[Message, Message]:
+        """Returns what is asked and what is answered, as two messages."""
         return Message("user", inputs), Message(ASSISTANT, targets)
 
     def _rendered(self, pair: TextExample, messages: Sequence[Message]) -> TextExample:
@@ -194,7 +196,7 @@ def open_chat(
         template: a file of Jinja to take instead of the vocabulary's own.
 
     Raises:
-        UserError: a decoder has no template, or it is none.
+        UserError: a decoder has no template, or it can't render the shortest conversation.
     """
     if architecture == "encoder_decoder" and template is not None:
         raise UserError(
@@ -206,7 +208,10 @@ def open_chat(
             f"FORMAT is 'chat', and vocabulary '{vocabulary_name}' has no chat template: name a "
             "file of Jinja in CHAT_TEMPLATE, or train with FORMAT='plain'"
         )
-    return replace(found, system=system)
+    chat = replace(found, system=system)
+    if chat.template is not None:  # an error now, and not at the first record
+        render_chat(chat.conversation(chat.exchange("a", "b")), vocabulary, chat.template)
+    return chat
 
 
 def vocabulary_chat(

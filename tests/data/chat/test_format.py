@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flanmix.data.chat.format import ChatFormat, open_chat, recorded_chat
-from flanmix.data.chat.template import ChatTemplate
+from flanmix.data.chat.template import ChatTemplate, find_template
 from flanmix.data.render import Span, TextExample
 from flanmix.data.tokens import Lengths, build_question, tokenize, two_sides
 from flanmix.data.vocabulary import load_vocabulary
@@ -212,16 +212,17 @@ def test_a_template_is_found_where_the_field_puts_it(tmp_path):
     config = json.loads((folder / "tokenizer_config.json").read_text())
     config["bos_token"] = {"content": "<s>", "lstrip": False}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    vocabulary = load_vocabulary(str(folder))
-    chat = open_chat(str(folder), vocabulary, "causal")
-    assert chat.template.text == "of the list"
-    assert chat.template.tokens["bos_token"] == "<s>"
+    template = find_template(str(folder))
+    assert template.text == "of the list"
+    assert template.tokens["bos_token"] == "<s>"
     (folder / "chat_template.jinja").write_text("of the file")
     for place in (folder, folder / "tokenizer.json"):
-        assert open_chat(str(place), vocabulary, "causal").template.text == "of the file"
+        assert find_template(str(place)).text == "of the file"
     (folder / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(UserError, match="no UTF-8 text"):
-        open_chat(str(folder), vocabulary, "causal")
+        find_template(str(folder))
+    for name in ("byte", "pocket", str(tmp_path / "none")):
+        assert find_template(name) is None
 
 
 def test_a_record_has_all_that_is_needed_to_ask_again(chats):
