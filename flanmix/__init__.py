@@ -14,6 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flanmix.data.chat.conversation import render_chat
+    from flanmix.data.chat.template import find_template
     from flanmix.data.loader import Loader, LoaderConfig
     from flanmix.data.sources.api import register_source
     from flanmix.data.store.prepare import prepare
@@ -41,6 +43,7 @@ _WHERE = {
     "UserError": "flanmix.errors",
     "eval_tasks": "flanmix.evaluate.evaluator",
     "evaluate": "flanmix.evaluate.evaluator",
+    "find_template": "flanmix.data.chat.template",
     "generate": "flanmix.train.generation",
     "load_mixture": "flanmix.registry.loading",
     "load_task": "flanmix.registry.loading",
@@ -52,6 +55,7 @@ _WHERE = {
     "register_loss": "flanmix.learn.loss",
     "register_model": "flanmix.model.api",
     "register_source": "flanmix.data.sources.api",
+    "render_chat": "flanmix.data.chat.conversation",
 }
 __all__ = [
     "CrossEntropy",
@@ -62,6 +66,7 @@ __all__ = [
     "UserError",
     "eval_tasks",
     "evaluate",
+    "find_template",
     "generate",
     "load_mixture",
     "load_task",
@@ -73,6 +78,7 @@ __all__ = [
     "register_loss",
     "register_model",
     "register_source",
+    "render_chat",
 ]
 
 

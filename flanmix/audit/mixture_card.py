@@ -48,6 +48,9 @@ class Reading:
         streams: logical streams of the data.
         packed: whether a row may hold several examples.
         separator: text between inputs and targets of a decoder-only row.
+        format: `plain` or `chat`.
+        system: the system message of a chat.
+        chat_template: the file of its template, where that is not the vocabulary's.
     """
 
     inputs_length: int
@@ -57,6 +60,9 @@ class Reading:
     streams: int = 16
     packed: bool = True
     separator: str = ""
+    format: str = "plain"
+    system: str | None = None
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -257,12 +263,23 @@ def _measured(
     reading: Reading | None,
 ) -> MixtureCard:
     """The card with the tokens of each row: of whole texts, and of what a run's lengths leave."""
+    from flanmix.data.chat.format import CHAT, open_chat
     from flanmix.data.tokens import Lengths
     from flanmix.data.truncation import WHOLE, measure, overall
 
     seed = reading.seed if reading is not None else 0
     mixture = mixture.only(lambda task: task.examples)  # a split may have no record
-    whole = measure(mixture, store, vocabulary, WHOLE, seed=seed, sample=_SAMPLE)
+    chat = None
+    if reading is not None and reading.format == CHAT:
+        chat = open_chat(
+            name,
+            vocabulary,
+            reading.architecture,
+            system=reading.system,
+            template=reading.chat_template,
+        )
+    sampled = dict(seed=seed, sample=_SAMPLE, chat=chat)
+    whole = measure(mixture, store, vocabulary, WHOLE, **sampled)
     left = whole
     if reading is not None:
         try:
@@ -274,7 +291,7 @@ def _measured(
             )
         except ValueError as error:
             raise UserError(str(error)) from None
-        left = measure(mixture, store, vocabulary, lengths, seed=seed, sample=_SAMPLE)
+        left = measure(mixture, store, vocabulary, lengths, **sampled)
     found = dict(zip(mixture.names, zip(whole, left, strict=True), strict=True))
     rows = _with_tokens(card.tasks, found)
     if reading is None:

@@ -91,6 +91,9 @@ def _reading(args: argparse.Namespace, run: "Run | None") -> Reading | None:
             streams=loader.num_streams,
             packed=loader.pack,
             separator=loader.lengths.separator,
+            format=run.data.format,
+            system=run.data.system,
+            chat_template=run.data.chat_template,
         )
     if lengths == (None, None):
         return None

@@ -8,6 +8,7 @@ import pytest
 
 from flanmix import cli
 from tests.audit.small_collection import make
+from tests.data.chat.models import TEMPLATES
 
 GIN = """
 include 'gin/runs/instruct.gin'
@@ -32,6 +33,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+PLAIN = {"format": "plain", "system": None, "chat_template": None}
+
+
 def card(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
     assert cli.main(["mixture", "all", *argv, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
@@ -43,6 +47,7 @@ def test_by_flags(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["reading"] == {
         **{"inputs_length": 60, "targets_length": 20, "architecture": "encoder_decoder"},
         **{"seed": 0, "streams": 16, "packed": True, "separator": ""},
+        **PLAIN,
     }
     assert found["tasks"][1]["targets_truncated"] == 1
     assert found["tasks"][1]["share_of_loss"] < card(capsys, *flags)["tasks"][1]["share_of_loss"]
@@ -55,7 +60,18 @@ def test_by_the_gin_files_of_a_run(place: Path, capsys: pytest.CaptureFixture[st
     assert found["reading"] == {
         **{"inputs_length": 60, "targets_length": 20, "architecture": "causal"},
         **{"seed": 3, "streams": 2, "packed": False, "separator": "\n"},
+        **PLAIN,
     }
+    words = place / "words.jinja"
+    words.write_text(TEMPLATES["words"])
+    chat = card(
+        capsys,
+        *("--gin_file=run.gin", "--gin.STORE=store", "--gin.FORMAT=chat"),
+        f"--gin.CHAT_TEMPLATE={words}",
+    )
+    for row, plain in zip(chat["tasks"], found["tasks"], strict=True):
+        assert row["inputs_tokens"] == plain["inputs_tokens"] + len("USER: \nASSISTANT: ")
+        assert row["targets_tokens"] == plain["targets_tokens"]
     other = ["--gin_file=run.gin", "--store=store", "--vocabulary=pocket"]
     found = card(capsys, *other, "--gin.TARGETS_LENGTH=400")
     assert (found["vocabulary"], found["reading"]["targets_length"]) == ("pocket", 400)
