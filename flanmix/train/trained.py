@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from flanmix.console import say
-from flanmix.data.chat.format import ChatFormat, recorded_chat, vocabulary_chat
+from flanmix.data.chat.format import CHAT, PLAIN, ChatFormat, recorded_chat, vocabulary_chat
 from flanmix.data.separator import separator_of
 from flanmix.data.tokens import Lengths
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
 from flanmix.errors import UserError
 from flanmix.learn.checkpoint import OpenCheckpoint, newest_tokenizer, recorded_model
+from flanmix.train.data import chat_format
 from flanmix.train.run_record import vocabulary_digest
 from flanmix.train.settings import Run
 
@@ -72,6 +73,25 @@ def trained_chat(opened: OpenCheckpoint, vocabulary: Vocabulary) -> ChatFormat |
         vocabulary: its vocabulary.
     """
     return recorded_chat(opened.run.get("chat"), vocabulary, str(opened.folder))
+
+
+def evaluated_chat(run: Run, opened: OpenCheckpoint, vocabulary: Vocabulary) -> ChatFormat | None:
+    """Returns the chat format to evaluate a model in: its training's; the run's for another's.
+
+    Args:
+        run: the evaluation.
+        opened: the checkpoint.
+        vocabulary: its vocabulary.
+
+    Raises:
+        UserError: the run's format is a chat and the vocabulary has no chat template.
+    """
+    if "BATCH_SIZE" not in opened.run.get("data", {}):  # it was not trained here
+        return chat_format(run.data, vocabulary, run.model.architecture)
+    trained = trained_chat(opened, vocabulary)
+    if (trained is not None) != (run.data.format == CHAT):
+        say(f"asks in the format of the training: {PLAIN if trained is None else CHAT}")
+    return trained
 
 
 def asked_chat(opened: OpenCheckpoint, vocabulary: Vocabulary) -> ChatFormat:

@@ -35,7 +35,7 @@ from flanmix.train.replicated import check_replicated
 from flanmix.train.run_record import seen_elsewhere
 from flanmix.train.scoring import asked_tasks, keep_scores, say_losses, score_model
 from flanmix.train.settings import Run
-from flanmix.train.trained import as_trained, trained_chat, trained_vocabulary
+from flanmix.train.trained import as_trained, evaluated_chat, trained_vocabulary
 from flanmix.verbs import gin_config
 
 
@@ -99,7 +99,7 @@ def score_checkpoint(run: Run, source: Path) -> Scores:
         with_seen(tasks, known.get("trained"), seen_elsewhere(known)),
         store,
         opened.step,
-        chat=trained_chat(opened, vocabulary),
+        chat=evaluated_chat(run, opened, vocabulary),
     )
     say_losses(scores, run.data)
     return scores

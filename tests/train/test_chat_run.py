@@ -7,7 +7,9 @@ import pytest
 import flanmix
 from flanmix import cli
 from flanmix.data.vocabulary import load_vocabulary
+from flanmix.evaluate.predictor import ModelPredictor
 from flanmix.learn.checkpoint import newest_record
+from flanmix.train.generation import open_writer
 from tests.data.chat.models import TEMPLATES, write_folder
 from tests.train.training import one_error
 
@@ -49,37 +51,57 @@ def chat(train, workplace):
     return run
 
 
-def test_a_run_asks_as_it_was_trained(chat, workplace, monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """The prompts that models are asked with, as they are asked."""
+    prompts = []
+    write = ModelPredictor.write
+
+    def spied(self, given, **options):
+        prompts.extend(given)
+        return write(self, given, **options)
+
+    monkeypatch.setattr(ModelPredictor, "write", spied)
+    return prompts
+
+
+ASKED = "<|im_start|>userĊab<|im_end|>Ċ<|im_start|>assistantĊ"
+SYSTEM = "<|im_start|>systemĊBeĠbrief.<|im_end|>Ċ"
+
+
+def test_a_run_asks_as_it_was_trained(chat, workplace, asked):
     """Its checkpoint needs neither the tokenizer's folder nor a flag to be asked in its format."""
     code, said = chat("chat/a", "SYSTEM=Be brief.", "EVAL_EVERY=1", "EVAL_EXAMPLES=2")
     assert code == 0, said.err
     record = newest_record(workplace.folder / "chat/a")
     assert (record["data"]["FORMAT"], record["data"]["SYSTEM"]) == ("chat", "Be brief.")
-    asked = []
-    vocabulary = load_vocabulary(str(workplace.folder / "model"))
-    from flanmix.evaluate.predictor import ModelPredictor
-
-    write = ModelPredictor.write
-
-    def spied(self, prompts, **options):
-        asked.extend(prompts)
-        return write(self, prompts, **options)
-
-    monkeypatch.setattr(ModelPredictor, "write", spied)
-    wanted = "".join(
-        f"<|im_start|>{turn}"
-        for turn in ("systemĊBeĠbrief.<|im_end|>Ċ", "userĊab<|im_end|>Ċ", "assistantĊ")
-    )
-    flanmix.generate(str(workplace.folder / "chat/a"), ["ab"])
-    assert "".join(vocabulary.pieces(asked[0])) == wanted
+    pieces = load_vocabulary(str(workplace.folder / "model")).pieces
+    for more in ({}, {"chat": True}):
+        flanmix.generate(str(workplace.folder / "chat/a"), ["ab"], **more)
+        assert "".join(pieces(asked.pop())) == SYSTEM + ASKED
     asked.clear()
     flags = ["--gin_file", str(workplace.folder / "chat/a/config.gin")]
     assert cli.main(["evaluate", *flags]) == 0
     assert asked
     for prompt in asked:
-        text = "".join(vocabulary.pieces(prompt))
-        assert text.startswith("<|im_start|>systemĊBeĠbrief.<|im_end|>Ċ<|im_start|>user")
+        text = "".join(pieces(prompt))
+        assert text.startswith(f"{SYSTEM}<|im_start|>user")
         assert text.endswith("<|im_end|>Ċ<|im_start|>assistantĊ")
+
+
+def test_a_model_of_plain_text_may_be_talked_to_in_its_template(chat, workplace, asked):
+    code, said = chat("chat/plain", "FORMAT=plain", "STEPS=1")
+    assert code == 0, said.err
+    source = str(workplace.folder / "chat/plain")
+    pieces = load_vocabulary(str(workplace.folder / "model")).pieces
+    flanmix.generate(source, ["ab"])
+    assert "".join(pieces(asked.pop())) == "abĊ"
+    flanmix.generate(source, ["ab"], chat=True)
+    assert "".join(pieces(asked.pop())) == ASKED
+    writer = open_writer(source, chat=True)
+    turns = writer.chat_ids(["ab", "cd", "ab"])
+    wanted = ASKED + "cd<|im_end|>Ċ" + ASKED
+    assert "".join(pieces(turns)) == wanted
 
 
 def test_a_run_goes_on_in_its_format_alone(chat, train, workplace):
