@@ -164,7 +164,7 @@ def store(tmp_path_factory):
 def runner(store, tmp_path, monkeypatch):
     """Makes the evaluations of a run of six steps, whose model knows every answer."""
 
-    def oracle(run, model, vocabulary, tasks, store, step, check):
+    def oracle(run, model, vocabulary, tasks, store, step, check, *, chat):
         return evaluate(Oracle(), tasks, store, step=step)
 
     monkeypatch.setattr(scoring, "score_model", oracle)
@@ -254,8 +254,8 @@ def test_it_is_said_once_in_a_training(runner, monkeypatch, caplog):
     runs = runner({"a": ["own"]})
     real = scoring.score_model
 
-    def cut(*arguments):
-        scores = real(*arguments)
+    def cut(*arguments, **options):
+        scores = real(*arguments, **options)
         tasks = {name: replace(task, trimmed=50.0) for name, task in scores.tasks.items()}
         return replace(scores, tasks=tasks)
 
