@@ -102,6 +102,16 @@ def test_added_tokens_that_do_not_control_are_still_found(folders):
     assert t5.decode(t5.encode("the cat")) == "the cat"
 
 
+def test_an_added_token_that_ends_a_text_controls_and_a_piece_that_pads_does_not(tmp_path):
+    folder = byte_level(tmp_path / "t", eos_token="<tool>", pad_token="!")
+    vocabulary = load_vocabulary(str(folder))
+    assert vocabulary.pieces([vocabulary.eos_id]) == ["<tool>"]
+    assert vocabulary.pad_id is None
+    ids = vocabulary.encode("a <tool> b!")
+    assert vocabulary.eos_id not in ids
+    assert vocabulary.decode([*ids, vocabulary.eos_id]) == "a <tool> b!"
+
+
 def test_a_bracketed_token_of_the_chat_template_controls(tmp_path):
     folder = byte_level(tmp_path / "t", chat_template="<tool>{{ messages[0]['content'] }}")
     vocabulary = load_vocabulary(str(folder))

@@ -79,7 +79,9 @@ class TokenizerJsonVocabulary:
         self.eos_id: int = known[0]
         self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((self.eos_id, *ends)))
         padding = (document.get("padding") or {}).get("pad_id")
-        self.pad_id: int | None = padding if find("pad") is None else find("pad")
+        padding = padding if find("pad") is None else find("pad")
+        # A piece of text that serves as padding is not dropped where a model writes it.
+        self.pad_id: int | None = padding if padding in self.special_tokens.values() else None
         bos = find("bos")
         self.bos_id: int | None = before[0] if bos is None and before else bos
         adds_bos = bool(before) if settings.add_bos is None else settings.add_bos
@@ -174,11 +176,16 @@ def _pieces(document: Mapping[str, Any]) -> list[str | None]:
 def _controls(
     document: Mapping[str, Any], settings: TokenizerSettings, pieces: Sequence[str | None]
 ) -> dict[str, int]:
-    """Control tokens by spelling: of those that are added, and those that the files name."""
+    """Control tokens by spelling: of those that are added, and those that the files name.
+
+    An ordinary piece that serves as padding, such as `!`, stays text.
+    """
+    roles = set(settings.tokens.values())
     added = {
         token["content"]: token["id"]
         for token in document.get("added_tokens") or ()
-        if settings.controls(token["content"], special=token.get("special", False))
+        if token["content"] in roles
+        or settings.controls(token["content"], special=token.get("special", False))
     }
     ids = {piece: number for number, piece in enumerate(pieces) if piece is not None}
     named = {*settings.control, *settings.tokens.values()}
