@@ -149,7 +149,9 @@ class T5XSource:
     def __init__(self, place: str, tensors: Mapping[str, _Tensor]) -> None:
         self.place = place
         self._tensors = tensors
-        self.shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        self.shapes: Mapping[str, tuple[int, ...]] = {
+            name: tensor.shape for name, tensor in tensors.items()
+        }
 
     def read(self, name: str, index: Index) -> np.ndarray:
         """Returns a part of a tensor, of the type that it is stored in.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 
 import flanmix.convert.families  # noqa: F401  # they register themselves
@@ -26,7 +26,7 @@ from flanmix.errors import UserError
 from flanmix.model.api import ModelConfig
 from flanmix.model.params import Params
 
-DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(jnp.bfloat16)}
 SHARD_BYTES = 5_000_000_000
 
 
