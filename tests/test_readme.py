@@ -11,6 +11,7 @@ from flanmix.fields import macros
 from flanmix.verbs import gin_config
 from tests import documentation
 from tests.conftest import ROOT
+from tests.convert.folders import llama_folder, weights
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -66,6 +67,20 @@ def test_its_road_works_from_an_empty_folder(
     exec(program, names)
     assert names["batch"]["encoder_input_tokens"].shape == (4, 128)
     assert isinstance(names["answers"][0].text, str)
+
+
+def test_a_pretrained_model_is_tuned_and_handed_on(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command of the second example, on a tiny folder in the real one's place."""
+    section = README[README.index("## Tune a pretrained model") : README.index("## Data flow")]
+    llama_folder(here / "models" / "smollm2")
+    assert cli.main(["check", "shop_help"]) == 0
+    for argv in documentation.commands(section):
+        fewer = ["--gin.STEPS=2" if arg == "--gin.STEPS=16" else arg for arg in argv]
+        assert cli.main(fewer) == 0, argv
+    assert set(weights(here / "models" / "shop")) == set(weights(here / "models" / "smollm2"))
+    assert (here / "models" / "shop" / "tokenizer.json").is_file()
 
 
 def test_its_commands_parse() -> None:
