@@ -218,7 +218,7 @@ def _convert(parser: _Parser) -> None:
         type=_positive,
         default=5_000_000_000,
         metavar="BYTES",
-        help="to-hf: most bytes of a file of weights",
+        help="to-hf: most bytes of a shard of the weights",
     )
     parser.add_argument(
         "--vocabulary", metavar="V", help="from-t5x, which brings no tokenizer: a folder or file"

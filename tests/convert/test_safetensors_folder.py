@@ -179,7 +179,7 @@ def test_what_a_configuration_lacks_is_named(folder):
     config = json.loads((folder / "config.json").read_text())
     del config["hidden_size"]
     (folder / "config.json").write_text(json.dumps(config))
-    refused(folder, r"config\.json: it lacks 'hidden_size'")
+    refused(folder, r"config\.json lacks hidden_size, which every model of type 'llama' must have")
 
 
 def test_a_name_of_a_hub_is_fetched(folder, monkeypatch, tmp_path):

@@ -99,7 +99,8 @@ def test_a_model_of_plain_text_may_be_talked_to_in_its_template(chat, workplace,
     flanmix.generate(source, ["ab"], chat=True)
     assert "".join(pieces(asked.pop())) == ASKED
     writer = open_writer(source, chat=True)
-    turns = writer.chat_ids(["ab", "cd", "ab"])
+    turns, too_long = writer.chat_ids(["ab", "cd", "ab"])
+    assert not too_long
     wanted = ASKED + "cd<|im_end|>Ċ" + ASKED
     assert "".join(pieces(turns)) == wanted
 

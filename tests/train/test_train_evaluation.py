@@ -19,12 +19,12 @@ def breaks(monkeypatch, workplace):
     saved = {}
     real = scoring.score_model
 
-    def score_model(run, *args):
+    def score_model(run, *args, **options):
         step = next(x for x in args if isinstance(x, int))
         saved[step] = saved_steps(run.folder / "checkpoints")
         if step in at:
             raise at[step]
-        return real(run, *args)
+        return real(run, *args, **options)
 
     at = {}
 

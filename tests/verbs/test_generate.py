@@ -146,7 +146,7 @@ def test_flags_come_before_the_file_and_stdin_is_then_left_alone(ask, tmp_path):
 def test_flags_become_settings_and_what_was_asked_for_is_printed(monkeypatch, capsys):
     asked = []
 
-    def answers(source, prompts, sampling, *, scored, upgrade):
+    def answers(source, prompts, sampling, *, scored, chat, upgrade):
         asked.append((sampling, scored))
         return [Answer("x", samples=(Written("x", -0.5), Written("y", -1.0)))]
 

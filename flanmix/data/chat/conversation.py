@@ -16,8 +16,8 @@ from datetime import datetime
 
 import numpy as np
 
+from flanmix.data.chat.clock import DAY
 from flanmix.data.chat.encoding import encode_chats
-from flanmix.data.chat.sandbox import DAY
 from flanmix.data.chat.template import ChatTemplate
 from flanmix.data.chat.turns import Rendering
 from flanmix.data.render import Span

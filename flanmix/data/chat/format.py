@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from flanmix.data.chat.clock import DAY
 from flanmix.data.chat.conversation import chat_ids, render_chat
-from flanmix.data.chat.sandbox import DAY
 from flanmix.data.chat.template import ChatTemplate, find_template
 from flanmix.data.chat.turns import ASSISTANT, turn_end
 from flanmix.data.render import Span, TextExample

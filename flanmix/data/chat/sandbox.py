@@ -32,11 +32,9 @@ from jinja2.visitor import NodeTransformer
 
 from flanmix.data.chat.allowed import LOOP, MAPPING, TEXT
 from flanmix.data.chat.budget import Budget
+from flanmix.data.chat.clock import DAY
 from flanmix.data.chat.filters import FILTERS, TESTS, join, replaced
 from flanmix.errors import UserError
-
-# What `strftime_now` tells: one day, so that a run's batches are the same on any other.
-DAY = datetime(2024, 7, 26)
 
 _LONGEST = 1_000_000  # characters of a template
 _LARGEST = 2**63

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flanmix.data.chat.sandbox import DAY, Program
+from flanmix.data.chat.clock import DAY
 from flanmix.errors import UserError
+
+if TYPE_CHECKING:
+    from flanmix.data.chat.sandbox import Program
 
 JINJA = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
@@ -41,12 +44,14 @@ class ChatTemplate:
     place: str = "given"
 
     @cached_property
-    def program(self) -> Program:
+    def program(self) -> "Program":
         """The template, compiled.
 
         Raises:
             UserError: it can't be.
         """
+        from flanmix.data.chat.sandbox import Program  # with Jinja, which plain text needs not
+
         try:
             return Program(self.text)
         except UserError as error:

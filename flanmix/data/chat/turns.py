@@ -21,7 +21,7 @@ located exactly is refused.
 from collections.abc import Sequence
 from datetime import datetime
 
-from flanmix.data.chat.sandbox import DAY
+from flanmix.data.chat.clock import DAY
 from flanmix.data.chat.spellings import Spellings, unused
 from flanmix.data.chat.template import ChatTemplate
 from flanmix.errors import UserError
