@@ -77,10 +77,13 @@ def attend(
     parts = (shape[0], None, shared, None)
     q_BGNK = constrain(q_BTHK, "batch", None, "heads", None, sizes=parts)
     q_BGNK = q_BGNK[:, 0].reshape(shape[0], shared, groups, -1).swapaxes(1, 2)
+    # Of one key head alone the reshape would shard its queries, which share keys.
+    q_BGNK = constrain(q_BGNK, "batch", None, "heads", None, sizes=parts)
     if bias is not None:
         parts = (bias.shape[0], shared, None, None)
         bias = constrain(bias, "batch", "heads", None, None, sizes=parts)
         bias = bias[:, :, 0].reshape(bias.shape[0], shared, groups, -1)
+        bias = constrain(bias, "batch", "heads", None, None, sizes=parts)
     y_BGNK = attention(q_BGNK, k_BSNK, v_BSNK, mask, bias, cap)
     return y_BGNK.swapaxes(1, 2).reshape(shape[0], *shape[2:])[:, None]
 

@@ -13,6 +13,7 @@ from flanmix.errors import UserError
 from flanmix.evaluate.decode import Decoding, generate, stream
 from flanmix.evaluate.sampling import Sampling
 from flanmix.evaluate.token_loop import advance, start
+from flanmix.model.decoder import DecoderConfig
 from flanmix.model.sharding import make_mesh
 from tests.evaluate.models import (
     ARCHITECTURES,
@@ -201,3 +202,13 @@ def test_eight_devices_decode_as_one(architecture):
         with jax.set_mesh(make_mesh(data=2, fsdp=2, tensor=2)):
             answers = decode(spread(single), prompts, batch_size=8, sampling=sampling, scored=True)
         assert [a.tolist() for a in answers] == [e.tolist() for e in expected]
+
+
+def test_four_heads_over_one_key_head_decode_under_a_mesh_too():
+    sizes = dict(vocab_size=32, d_model=16, d_ff=32, num_heads=4, num_kv_heads=1, head_dim=8)
+    model = jax.jit(DecoderConfig(**sizes, num_layers=2).init)(jax.random.key(3))
+    prompts = prompts_of("causal")
+    expected = decode(model, prompts)
+    with jax.set_mesh(make_mesh(data=-1)):
+        answers = decode(spread(model), prompts)
+    assert [a.tolist() for a in answers] == [e.tolist() for e in expected]
