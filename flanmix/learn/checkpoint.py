@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
 from flanmix.console import warn
 from flanmix.errors import UserError
@@ -41,6 +42,7 @@ from flanmix.learn.integrity import (
 )
 from flanmix.learn.step import TrainState
 from flanmix.model.api import MODELS, Compute, LanguageModel, ModelConfig
+from flanmix.model.lora import Lora, is_adapter, merged, with_adapters
 from flanmix.model.params import merge, part_of, split, union, upgraded_path
 from flanmix.registry.paths import check_local
 
@@ -57,7 +59,8 @@ class OpenCheckpoint:
         folder: where it is.
         step: the training step.
         run: the run record: configuration, model, data, tasks, what it was trained on.
-        params: the parameters, nested dicts of arrays on the mesh that was set.
+        params: the parameters, nested dicts of arrays on the mesh that was set; adapters are merged
+            into their kernels, but in a state.
         missing: paths of parameters that it lacks and that were filled in.
         state: the training state, if one was asked for.
         position: i64 data position of all streams, if it has one.
@@ -205,6 +208,11 @@ def recorded_compute(run: Run) -> Compute:
         raise UserError(f"the checkpoint's way to compute can't be used here: {error}") from error
 
 
+def recorded_lora(run: Run) -> Lora | None:
+    """Returns the adapters that a run record describes; None where it has none."""
+    return Lora(**run["lora"]) if "lora" in run else None
+
+
 # ---- reading -----------------------------------------------------------------------------------
 
 
@@ -223,9 +231,12 @@ class _Wanted:
         """Shapes, types and shardings of the parameters to read."""
         if self.state is not None:
             return union(self.state.params, self.state.frozen)
-        if self.params is not None:
+        if self.params is None:
+            return split(_abstract(self.model_of(run), self.compute, recorded_lora(run)))[1]
+        if (lora := recorded_lora(run)) is None:
             return self.params
-        return split(_abstract(self.model_of(run), self.compute))[1]
+        adapted = split(_abstract(self.model_of(run), self.compute, lora), is_adapter)[1]
+        return union(self.params, adapted)
 
     def differences(self, run: Run) -> str:
         """Says which fields of the model differ from the recorded one's and may decide shapes."""
@@ -239,8 +250,12 @@ class _Wanted:
         return "".join(f"{n} is {there[n]} there and {here[n]} here; " for n in shaping)
 
 
-def _abstract(config: ModelConfig, compute: Compute) -> LanguageModel:
-    return jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(0))
+def _abstract(config: ModelConfig, compute: Compute, lora: Lora | None = None) -> LanguageModel:
+    def made(rng: Key[Array, ""]) -> LanguageModel:
+        model = config.init(rng, compute)
+        return model if lora is None else with_adapters(model, lora, rng)
+
+    return jax.eval_shape(made, jax.random.key(0))
 
 
 def _checkpoints_in(source: Path) -> list[Path]:
@@ -256,6 +271,9 @@ def _open(folder: Path, wanted: _Wanted) -> OpenCheckpoint:
         _check_state(folder, body, wanted)
     run = body["run"] if wanted.upgrade is None else wanted.upgrade(body["run"])
     params, missing = _read_params(folder, body, run, wanted)
+    lora = recorded_lora(run)
+    if wanted.state is None and lora is not None:
+        params = jax.jit(lambda adapted: merged(adapted, lora))(params)
     position = body["position"]
     opened = OpenCheckpoint(
         folder=folder,

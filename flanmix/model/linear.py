@@ -6,13 +6,14 @@
 
 Kernels are matrices, stacked over layers, so that an optimizer that factors second moments sees one
 matrix a layer. A product is computed in the dtype of the activations. Whatever has this module's
-`__call__` can stand in its place: an adapter, a quantized kernel.
+`__call__` can stand in its place, such as a quantized kernel. `flanmix.model.lora` adds adapters.
 """
 
 # B batch, T positions, D width of the input, F width of the result, H heads, K width of a head.
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
@@ -72,7 +73,7 @@ def product(
 
 
 class Linear(nnx.Module):
-    """One kernel [L, D, F], stacked over layers, or [D, F]."""
+    """One kernel [L, D, F], stacked over layers, or [D, F]; it may have an adapter beside it."""
 
     def __init__(
         self,
@@ -97,6 +98,9 @@ class Linear(nnx.Module):
             parts=(*layers, inputs.divisor, outputs.divisor),
         )
         self.kernel = parameter(kernel, stacked=stacked, decays=True)
+        self.adapter: Adapter | None = nnx.data(None)
+        self.num_layers = num_layers
+        self.inputs = inputs
         self.outputs = outputs
         self.compute = compute
 
@@ -104,7 +108,41 @@ class Linear(nnx.Module):
         self, x_BTD: Float[Array, "B T D"], dtype: DTypeLike | None = None
     ) -> Float[Array, "B T F"]:
         """Returns x @ kernel of one layer; in `dtype`, where it is not that of x."""
-        return product(x_BTD, self.kernel[...], self.outputs, self.compute, dtype)
+        y_BTF = product(x_BTD, self.kernel[...], self.outputs, self.compute, dtype)
+        return y_BTF if self.adapter is None else y_BTF + self.adapter(x_BTD, dtype)
+
+
+class Adapter(nnx.Module):
+    """Two matrices [L, D, R] and [L, R, F], whose product is added to a kernel's result."""
+
+    def __init__(self, rng: Key[Array, ""], beside: Linear, rank: int, scale: float) -> None:
+        layers, width = beside.num_layers, beside.inputs
+        assert layers is not None
+        bound = width.size**-0.5
+        parts = (layers, width.divisor, rank)
+        a_LDR = jax.random.uniform(
+            rng,
+            (layers, width.size, rank),
+            minval=-bound,
+            maxval=bound,
+            out_sharding=spec(None, width.name, None, sizes=parts),
+        )
+        shape = (layers, rank, beside.outputs.size)
+        sides = (None, None, beside.outputs.name)
+        b_LRF = constrain(jnp.zeros(shape), *sides, sizes=(*shape[:2], beside.outputs.divisor))
+        self.a = parameter(a_LDR, stacked=True, decays=True)
+        self.b = parameter(b_LRF, stacked=True, decays=True)
+        self.scale = scale
+        self.rank = Dim(rank, "embed")  # replicated in activations
+        self.outputs = beside.outputs
+        self.compute = beside.compute
+
+    def __call__(
+        self, x_BTD: Float[Array, "B T D"], dtype: DTypeLike | None = None
+    ) -> Float[Array, "B T F"]:
+        """Returns scale x a b of one layer."""
+        h_BTR = product(x_BTD, self.a[...], self.rank, self.compute)
+        return self.scale * product(h_BTR, self.b[...], self.outputs, self.compute, dtype)
 
 
 class Bias(nnx.Module):

@@ -9,7 +9,7 @@ were trained on, as far as that is known, and the documents that a folder for ot
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from flanmix.errors import UserError, nearest
 from flanmix.fields import gin_name
 from flanmix.learn.checkpoint import open_checkpoint
 from flanmix.model.api import ModelConfig
+from flanmix.model.params import part_of
 from flanmix.registry.catalogue import default_catalogue
 from flanmix.train.learner import Learner, params_of
 from flanmix.train.settings import CheckpointConfig, Run
@@ -55,13 +56,18 @@ def initial_parameters(run: Run, learner: Learner) -> Initial | None:
         return None
     if is_pretrained(source):
         return _pretrained(run, open_pretrained(source))
-    fill = (lambda: params_of(learner.init())) if run.checkpoints.allow_missing else None
+    fill = _new(learner) if run.checkpoints.allow_missing else None
     opened = open_checkpoint(
-        source, params=learner.abstract_params, fill=fill, model_of=lambda _: run.model
+        source, params=learner.abstract_base, fill=fill, model_of=lambda _: run.model
     )
     new = f"; new: {', '.join(opened.missing)}" if opened.missing else ""
     say(f"parameters from {source}{new}")
     return Initial(opened.params, {k: opened.run[k] for k in INHERITED if k in opened.run})
+
+
+def _new(learner: Learner) -> Callable[[], PyTree]:
+    """Returns what makes the parameters of a new base model."""
+    return lambda: part_of(params_of(learner.init()), learner.abstract_base)
 
 
 def _pretrained(run: Run, found: Pretrained) -> Initial:

@@ -27,10 +27,12 @@ from flanmix.learn.step import (
     train_step,
 )
 from flanmix.model.api import Compute, LanguageModel, ModelConfig
+from flanmix.model.lora import is_adapter, with_adapters
 from flanmix.model.params import declarations, merge, part_of, split, union
-from flanmix.train.settings import TrainConfig
+from flanmix.train.settings import EVERYTHING, TrainConfig
 
 PyTree = Any
+_ADAPTERS = 17  # folded into the seed, for what new adapters draw
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,18 @@ class Learner:
     """What trains a model.
 
     Attributes:
-        graph: what makes a model of parameters: `merge(graph, params)`.
+        graph: what makes a model of a state's parameters: `merge(graph, params)`.
+        base: what makes the model, without adapters, of its own parameters.
+        abstract_base: shapes, types and shardings of these.
         abstract: the state's shapes, types and shardings.
         init: makes the state of a new run.
-        start: makes the state of a new run from given parameters, all of them.
+        start: makes the state of a new run from given parameters, all of the base.
         step: (state, batch) -> (state, metrics); takes the old state's memory.
     """
 
     graph: nnx.GraphDef
+    base: nnx.GraphDef
+    abstract_base: PyTree
     abstract: TrainState
     init: Callable[[], TrainState]
     start: Callable[[PyTree], TrainState]
@@ -80,8 +86,16 @@ def build_learner(
     Raises:
         UserError: `train.trainable` matches no parameter.
     """
-    trainable = trainable_filter(train.trainable)
-    model = jax.eval_shape(lambda rng: config.init(rng, compute), jax.random.key(train.seed))
+    trainable = trained_paths(train)
+    key = jax.random.key(train.seed)
+    base, abstract_base, _ = split(jax.eval_shape(lambda rng: config.init(rng, compute), key))
+
+    def adapted(model: LanguageModel) -> LanguageModel:
+        if train.lora is None:
+            return model
+        return with_adapters(model, train.lora, jax.random.fold_in(key, _ADAPTERS))
+
+    model = jax.eval_shape(lambda rng: adapted(config.init(rng, compute)), key)
     graph, trained, _ = split(model, trainable)
     if not jax.tree.leaves(trained):
         raise UserError(f"TrainConfig.trainable is {train.trainable!r}: it matches no parameter")
@@ -97,10 +111,10 @@ def build_learner(
         return new_state(params, optimizer, frozen)
 
     def init() -> TrainState:
-        return state_of(config.init(jax.random.key(train.seed), compute))
+        return state_of(adapted(config.init(jax.random.key(train.seed), compute)))
 
     def start(params: PyTree) -> TrainState:
-        return state_of(merge(graph, params))
+        return state_of(adapted(merge(base, params)))
 
     step = partial(
         train_step,
@@ -114,11 +128,27 @@ def build_learner(
     once = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
     return Learner(
         graph,
+        base,
+        abstract_base,
         jax.eval_shape(init),
         jax.jit(init, compiler_options=once),
         jax.jit(start, compiler_options=once),
         jax.jit(step, donate_argnums=0),
     )
+
+
+def trained_paths(train: TrainConfig) -> Callable[[str], bool]:
+    """Returns whether a parameter, by its path, is trained.
+
+    Raises:
+        UserError: `train.trainable` is no regular expression.
+    """
+    matches = trainable_filter(train.trainable)
+    if train.lora is None:
+        return matches
+    if train.trainable == EVERYTHING:
+        return is_adapter
+    return lambda path: is_adapter(path) or matches(path)
 
 
 def trainable_filter(pattern: str) -> Callable[[str], bool]:

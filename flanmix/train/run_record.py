@@ -55,6 +55,7 @@ def run_record(run: Run, data: Data, text: str, inherited: Mapping[str, Any]) ->
             is said of that, and the `foreign` documents that they came with.
     """
     mixture = data.mixture
+    lora = run.train.lora if run.train else None
     two_sided = run.loader.lengths.two_sided
     trained = {task.spec.name: task.spec.cluster for task in mixture.tasks}
     chat = data.chat
@@ -62,6 +63,7 @@ def run_record(run: Run, data: Data, text: str, inherited: Mapping[str, Any]) ->
         "configuration": text,
         "model": describe_model(run.model),
         "compute": dataclasses.asdict(run.compute),
+        **({"lora": dataclasses.asdict(lora)} if lora is not None else {}),
         "mixture": mixture.name,
         "absent": data.absent,
         **inherited,

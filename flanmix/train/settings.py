@@ -42,6 +42,7 @@ from flanmix.learn.loss import CrossEntropy, Loss
 from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model.api import Compute, ModelConfig
+from flanmix.model.lora import Lora
 from flanmix.model.sharding import make_mesh
 from flanmix.registry.paths import address
 
@@ -58,6 +59,7 @@ def check_paths(config: Any, *names: str) -> None:
             raise ValueError(f"{gin_name(config, name)} is '{value}': {why}")
 
 
+EVERYTHING = ".*"
 DEFAULT_VOCABULARY = "pocket"
 SEEDS = "[0, 9223372036854775807]"  # what JAX takes
 
@@ -157,6 +159,8 @@ class TrainConfig:
             that of the whole batch, but for dropout, of which each part draws its own.
         trainable: a regular expression; parameters whose path it matches from the beginning, such
             as `decoder/.*`, are trained, the others stay frozen.
+        lora: adapters, which alone are trained then, beside what `trainable` matches where that is
+            set; None for none.
     """
 
     steps: int = by_macro("STEPS")
@@ -165,7 +169,8 @@ class TrainConfig:
     loss: Loss = field(default_factory=CrossEntropy)
     seed: int = by_macro("SEED", default=0)
     microbatches: int = by_macro("MICROBATCHES", default=1)
-    trainable: str = ".*"
+    trainable: str = EVERYTHING
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -163,5 +163,5 @@ def find_start(run: Run, learner: Learner) -> Start:
 def first_model(run: Run, learner: Learner) -> LanguageModel:
     """Returns the model as it was before the first step."""
     if (initial := initial_parameters(run, learner)) is not None:
-        return merge(learner.graph, initial.params)
+        return merge(learner.base, initial.params)
     return learner.model(learner.init())

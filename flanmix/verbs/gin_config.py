@@ -29,6 +29,7 @@ from flanmix.learn.optimizer import Adafactor, AdamW
 from flanmix.learn.schedule import Schedule
 from flanmix.model import decoder, t5  # noqa: F401  # they register themselves
 from flanmix.model.api import MODELS, Compute
+from flanmix.model.lora import Lora
 from flanmix.registry.paths import gin_root
 from flanmix.train.files import CHECKPOINTS, METRICS
 from flanmix.train.settings import PARTS, Run
@@ -48,6 +49,7 @@ def configurables() -> list[type]:
         Adafactor,
         AdamW,
         Schedule,
+        Lora,
         *MODELS.values(),
         *LOSSES.values(),
     ]
