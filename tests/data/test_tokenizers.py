@@ -233,3 +233,15 @@ def test_real_models_take_control_spellings_as_text(name, tmp_path):
     assert t5.encode("translate English to German: That is good.") == [
         *(13959, 1566, 12, 2968, 10, 466, 19, 207, 5)
     ]
+
+
+@pytest.mark.parametrize("name", ["folder", "folder/tokenizer.json", "sp.model"])
+def test_its_files_are_found_from_wherever_one_stands(tmp_path, monkeypatch, name):
+    byte_level(tmp_path / "folder")
+    sentencepiece_model(tmp_path / "sp.model")
+    monkeypatch.chdir(tmp_path)
+    load_vocabulary.cache_clear()
+    vocabulary = load_vocabulary(name)
+    monkeypatch.chdir("/")
+    load_vocabulary.cache_clear()
+    assert all(isinstance(x, bytes) or x.is_file() for x in vocabulary.files().values())

@@ -44,6 +44,7 @@ class SentencePieceVocabulary:
         self, path: str | os.PathLike[str], settings: TokenizerSettings | None = None
     ) -> None:
         self.path = Path(path)
+        self._file = self.path.absolute()  # the working directory may change
         self._has_folder = settings is not None
         settings = settings or TokenizerSettings()
         try:
@@ -129,9 +130,9 @@ class SentencePieceVocabulary:
 
     def files(self) -> Mapping[str, bytes | Path]:
         """The model, and what its folder says of it."""
-        folder = self.path.parent
+        folder = self._file.parent
         names = [name for name in FILES if self._has_folder and (folder / name).is_file()]
-        return {self.path.name: self.path, **{name: folder / name for name in names}}
+        return {self._file.name: self._file, **{name: folder / name for name in names}}
 
 
 def _processor(data: bytes, path: str | os.PathLike[str]) -> Any:

@@ -43,6 +43,7 @@ class TokenizerJsonVocabulary:
 
     def __init__(self, path: Path, settings: TokenizerSettings) -> None:
         self.path = path
+        self._file = path.absolute()  # the working directory may change
         document = read_json(path)
         if not document:
             raise UserError(f"vocabulary '{path}' cannot be read (no such file, or it is empty)")
@@ -102,7 +103,7 @@ class TokenizerJsonVocabulary:
     @functools.cached_property
     def _whole(self) -> Any:
         """The tokenizer as it is in the file."""
-        return _loaded(self.path.read_text(encoding="utf-8"), self.path)
+        return _loaded(self._file.read_text(encoding="utf-8"), self.path)
 
     def __repr__(self) -> str:
         return f"TokenizerJsonVocabulary({str(self.path)!r})"
@@ -139,9 +140,9 @@ class TokenizerJsonVocabulary:
 
     def files(self) -> Mapping[str, bytes | Path]:
         """The file, and what lies beside it of the tokenizer."""
-        folder = self.path.parent
+        folder = self._file.parent
         beside = {name: folder / name for name in FILES if (folder / name).is_file()}
-        return {**beside, "tokenizer.json": self.path}
+        return {**beside, "tokenizer.json": self._file}
 
 
 def _loaded(text: str, path: Path) -> Any:
