@@ -220,8 +220,12 @@ def _convert(parser: _Parser) -> None:
         metavar="BYTES",
         help="to-hf: most bytes of a shard of the weights",
     )
+    parser.add_argument("--vocabulary", metavar="V", help="from-t5x, which brings no tokenizer")
     parser.add_argument(
-        "--vocabulary", metavar="V", help="from-t5x, which brings no tokenizer: a folder or file"
+        "--activation",
+        choices=("gelu", "silu"),
+        metavar="NAME",
+        help="from-t5x: of a gated MLP, gelu (or silu, UL2's), which nothing there says",
     )
     _json(parser)
 

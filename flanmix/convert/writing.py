@@ -10,6 +10,7 @@ The folder appears whole or not at all. What the model's own `config.json` said 
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,9 @@ def family_for(config: ModelConfig, foreign: Mapping[str, Any]) -> Family:
     reasons = []
     for family in FAMILIES.values():
         try:
-            if family.config(family.foreign_config(config)) == config:
+            back = family.config(family.foreign_config(config))
+            # Others name no dropout, or one of their own; it decides nothing that is written.
+            if replace(back, dropout_rate=config.dropout_rate) == config:  # pyrefly: ignore
                 return family
         except (UserError, AssertionError, KeyError, ValueError) as error:
             reasons.append(str(error))

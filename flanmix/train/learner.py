@@ -90,11 +90,7 @@ def build_learner(
     key = jax.random.key(train.seed)
     base, abstract_base, _ = split(jax.eval_shape(lambda rng: config.init(rng, compute), key))
 
-    def adapted(model: LanguageModel) -> LanguageModel:
-        if train.lora is None:
-            return model
-        return with_adapters(model, train.lora, jax.random.fold_in(key, _ADAPTERS))
-
+    adapted = _adapting(train)
     model = jax.eval_shape(lambda rng: adapted(config.init(rng, compute)), key)
     graph, trained, _ = split(model, trainable)
     if not jax.tree.leaves(trained):
@@ -135,6 +131,18 @@ def build_learner(
         jax.jit(start, compiler_options=once),
         jax.jit(step, donate_argnums=0),
     )
+
+
+def _adapting(train: TrainConfig) -> Callable[[LanguageModel], LanguageModel]:
+    """Returns what gives a new model the adapters of a run, if it has any."""
+
+    def adapted(model: LanguageModel) -> LanguageModel:
+        if train.lora is None:
+            return model
+        return with_adapters(model, train.lora, jax.random.fold_in(key, _ADAPTERS))
+
+    key = jax.random.key(train.seed)
+    return adapted
 
 
 def trained_paths(train: TrainConfig) -> Callable[[str], bool]:

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flanmix.console import print_json, warn
+from flanmix.console import print_json, say, warn
 from flanmix.convert.folder import Pretrained, open_pretrained, pretrained_of
 from flanmix.convert.writing import stored_dtype, write_folder
 from flanmix.data.vocabulary import Vocabulary, load_vocabulary
@@ -77,6 +77,13 @@ def _from_t5x(source: str, destination: Path, args: argparse.Namespace) -> int:
     from flanmix.convert.t5x import open_t5x
 
     config, tensors = open_t5x(Path(source).expanduser())
+    gated = config["feed_forward_proj"].startswith("gated-")
+    if args.activation and not gated:
+        raise UserError("--activation is of a gated MLP, and this model's is not gated")
+    if gated:
+        config["feed_forward_proj"] = f"gated-{args.activation or 'gelu'}"
+        if args.activation is None:
+            say("its MLP is gated by gelu, if by nothing else: UL2's takes --activation silu")
     found = pretrained_of({"config": config}, tensors, None)
     vocabulary = load_vocabulary(args.vocabulary) if args.vocabulary else None
     if vocabulary is None:

@@ -1,6 +1,7 @@
 """Folders that are written: what came in comes out, byte by byte, and whole or not at all."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from flanmix.convert.family import FAMILIES
 from flanmix.convert.folder import open_pretrained
-from flanmix.convert.writing import stored_dtype, write_folder
+from flanmix.convert.writing import family_for, stored_dtype, write_folder
 from flanmix.errors import UserError
 from flanmix.model.api import Compute
 from tests.convert.folders import GENERATION, assert_same_bytes, tiny_llama, weights, write_model
@@ -108,3 +109,8 @@ def test_a_write_that_fails_leaves_nothing(found, tmp_path, monkeypatch, error):
     with pytest.raises(UserError, match=r"here can't be written \(No space left\)"):
         written(found, tmp_path / "here")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_dropout_of_its_own_keeps_no_model_from_being_written():
+    config = replace(tiny_llama(), dropout_rate=0.1)
+    assert family_for(config, {}) is FAMILIES["Llama"]

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from flanmix import cli
+from flanmix.convert.family import FAMILIES
 from flanmix.learn.checkpoint import newest_record, open_checkpoint
+from flanmix.model.t5 import T5Config
 from tests.convert.folders import (
     BESIDES,
     GENERATION,
@@ -14,6 +16,8 @@ from tests.convert.folders import (
     llama_folder,
     weights,
 )
+from tests.convert.t5x_checkpoints import parameters, write_orbax
+from tests.convert.tensors import DictSource, foreign_shapes
 from tests.train.training import one_error
 
 
@@ -265,3 +269,21 @@ def test_what_a_run_refuses(flanmix, folder, workplace, here, tmp_path, bindings
     error = refused(flanmix, "train", *flags(workplace, "refused", "STEPS=1", *bindings))
     assert match in error
     assert not (workplace.folder / "refused" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("activation, mlp", [(None, "gated_gelu"), ("silu", "swiglu")])
+def test_a_t5x_checkpoint_takes_the_gate_that_it_is_told(flanmix, tmp_path, activation, mlp):
+    sizes = dict(vocab_size=384, d_model=8, d_ff=12, num_heads=2, head_dim=4)
+    config = T5Config(**sizes, num_encoder_layers=1, num_decoder_layers=1, mlp=mlp)
+    family = FAMILIES["T5"]
+    tensors = DictSource(foreign_shapes(family, config)).tensors
+    there = tmp_path / "checkpoint_3"
+    write_orbax(there, parameters(tensors, family.foreign_config(config)))
+    more = [] if activation is None else ["--activation", activation]
+    model = tmp_path / "model"
+    code, said = flanmix("convert", "from-t5x", there, model, "--vocabulary", "byte", *more)
+    assert code == 0, said.err
+    assert ("--activation silu" in said.err) == (activation is None)
+    assert newest_record(model)["model"]["mlp"] == mlp
+    code, said = flanmix("generate", "--checkpoint", model, "--prompt", "a", "--max_new_tokens", 2)
+    assert code == 0, said.err
