@@ -132,6 +132,7 @@ def test_a_value_that_its_field_cannot_have_is_refused(binding, said):
 CHOSEN = {
     "AdamW": ["TrainConfig.optimizer=@AdamW()"],
     "DecoderConfig": ["MODEL=@DecoderConfig()"],
+    "Lora": ["TrainConfig.lora=@Lora()"],
 }
 NUMBERS = {"a text": "'x'", "a number in quotes": "'3'", "True": "True", "a list": "[1]"}
 WRONG = {  # what each type is not
