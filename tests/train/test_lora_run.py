@@ -52,7 +52,9 @@ def test_a_run_with_adapters_goes_on_as_if_it_had_not_stopped(tuned, train, work
     code, said = train("adapted_parts", *LORA)
     assert code == 0 and "going on from step 3" in said.err
     assert workplace.lines("adapted_parts") == tuned
-    there, here = (_paths(opened(workplace.folder / r).params) for r in ("adapted", "adapted_parts"))
+    there, here = (
+        _paths(opened(workplace.folder / r).params) for r in ("adapted", "adapted_parts")
+    )
     jax.tree.map(np.testing.assert_array_equal, there, here)
     code, said = train("adapted_parts", *LORA, "Lora.alpha=32.0", "STEPS=8")
     assert code == 2 and "Lora.alpha: 16.0 -> 32.0" in one_error(said)
